@@ -1,0 +1,6 @@
+import { packageOptions } from '@holt/tsup'
+import { defineConfig } from 'tsup'
+
+export default defineConfig(
+  packageOptions({ index: 'src/index.ts' }),
+)

@@ -1,0 +1,77 @@
+/**
+ * The index's face. See `docs/ARCHITECTURE.md` for the words.
+ *
+ * Keys are passed as the first `keyLength` bytes of {@link ArtIndexContract.key}, a scratch buffer that the index owns,
+ * so that a lookup by string allocates nothing: callers encode into it. Every method may overwrite the scratch buffer's
+ * bytes beyond `keyLength`, none changes those before.
+ *
+ * A method that throws has changed nothing.
+ */
+export interface ArtIndexContract {
+  /** Scratch for the key of the next call: `MAX_INDEX_KEY_BYTES` bytes, at a multiple of 4 in its buffer. */
+  readonly key: Uint8Array
+
+  /** Looks a key up. When true the `found…` fields say where it is, until the next call of any method. */
+  find(keyLength: number): boolean
+  /** Bytes of the segment in which the found value lies. */
+  foundBytes: Uint8Array
+  foundOffset: number
+  foundLength: number
+  foundVersion: number
+
+  /**
+   * Puts value `source[sourceOffset … + sourceLength)`. Returns whether the key is new. `version` is a commit seq, a
+   * whole number up to 2^53. Throws `FrameAbsent` (see FrameSource) before any change.
+   */
+  put(keyLength: number, source: Uint8Array, sourceOffset: number, sourceLength: number, version: number): boolean
+  /** Removes a key. Returns whether it was there. Throws as `put` does. */
+  delete(keyLength: number): boolean
+  /**
+   * Has every frame that `put` or `delete` of this key would touch made resident; throws `FrameAbsent` if one is not
+   * and may not be waited for. After it, and until another frame is faulted in, `put` and `delete` of this key do not
+   * throw.
+   */
+  touch(keyLength: number): void
+
+  /** Goes up with every change of the tree: a cursor that paused compares it. */
+  readonly changes: number
+}
+
+export interface CursorOptions {
+  /** Only keys that begin with these bytes. */
+  readonly prefix?: Uint8Array
+  readonly gt?: Uint8Array
+  readonly gte?: Uint8Array
+  readonly lt?: Uint8Array
+  readonly lte?: Uint8Array
+  readonly reverse?: boolean
+  /**
+   * One or more bytes. A key that holds them after `prefix` is not returned by itself: all keys that share their bytes
+   * up to and with the delimiter's first occurrence are one entry, returned once, at its place, at a cost that does not
+   * depend on their number.
+   */
+  readonly delimiter?: Uint8Array
+}
+
+/** What {@link CursorContract.next} came to. */
+export const END = 0
+export const KEY = 1
+export const COMMON_PREFIX = 2
+export type CursorStep = typeof END | typeof KEY | typeof COMMON_PREFIX
+
+/**
+ * An ordered walk. It holds nothing between steps: the tree may change, frames may come and go. Keys that are there
+ * during the whole walk are returned exactly once, in byte order (descending with `reverse`); a key put or deleted
+ * meanwhile may be returned or not. After END it stays at END.
+ */
+export interface CursorContract {
+  next(): CursorStep
+  /** The key, or common prefix with its delimiter, of the last step: the first `keyLength` bytes. */
+  readonly key: Uint8Array
+  readonly keyLength: number
+  /** After KEY, where its value is, until the next call of any method of the index or a cursor. */
+  readonly valueBytes: Uint8Array
+  readonly valueOffset: number
+  readonly valueLength: number
+  readonly version: number
+}

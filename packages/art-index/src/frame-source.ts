@@ -1,0 +1,47 @@
+import type { BlobId, Slab, Slot } from '@holt/blob-buf-pool'
+
+/**
+ * What the index asks of the cache. The engine answers with a `BufferManager`, tests with an array.
+ *
+ * Rules the index relies on, within one synchronous call of it:
+ * - A slot that `pageTable` names stays put unless the call itself uses {@link fault}, {@link writable},
+ *   {@link allocate} or {@link free}.
+ * - `fault` may evict any other clean frame. So a writing operation first descends until it meets no absent frame,
+ *   and only then changes anything; from there on `writable`, `allocate` and `free` neither evict nor fail.
+ */
+export interface FrameSource {
+  readonly slab: Slab
+  /** Slot by blob id; 0 or negative where the frame is not in memory. */
+  readonly pageTable: Int32Array
+  /**
+   * One counter: goes up whenever a resident frame moves, leaves or is freed. Who keeps slots or refs over calls
+   * (a cursor) compares it and seeks again after a change.
+   */
+  readonly residency: Int32Array
+  /**
+   * Makes an absent frame resident and returns its slot. Throws {@link FrameAbsent} when the caller may not block,
+   * `HOLT_CORRUPT` when the stored frame fails its checks, `HOLT_IO` when it cannot be read.
+   */
+  fault(id: BlobId): Slot
+  /**
+   * The slot in which this resident frame may be changed now: the same, or a fresh copy when the old one is being
+   * written out. Marks it dirty.
+   */
+  writable(id: BlobId): Slot
+  /** A fresh, resident, dirty frame, its bytes from `ENVELOPE_BYTES` on zeroed up to the end of page 0. */
+  allocate(): BlobId
+  /** Gives a resident frame up. Its id is not handed out again before no durable image names it. */
+  free(id: BlobId): void
+}
+
+/** Thrown by {@link FrameSource.fault}: the caller must load this frame and then repeat the whole operation. */
+export class FrameAbsent extends Error {
+  override readonly name = 'FrameAbsent'
+  /** Set before each throw; one object serves all throws of a source, so that a miss costs no stack trace. */
+  id: BlobId
+
+  constructor(id: BlobId) {
+    super('a frame is not in memory')
+    this.id = id
+  }
+}

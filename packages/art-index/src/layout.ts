@@ -1,0 +1,110 @@
+import { ENVELOPE_BYTES, FRAME_BYTES, PAGE_BYTES } from '@holt/blob-buf-pool'
+
+/**
+ * The bytes of an index frame. Little-endian throughout; every node starts on a multiple of 8.
+ *
+ * A *ref* is a u16 that counts 8-byte units from the start of the frame, so it cannot point outside it. 0 is none, and
+ * a ref below {@link FIRST_REF} (page 0) is never a node.
+ *
+ * ```
+ * frame header, from byte 640 (ENVELOPE_BYTES)
+ *   640  bumpUnits      u32   first unit never used; nodes lie in [FIRST_REF, bumpUnits)
+ *   644  freeUnits      u32   units on the free lists
+ *   648  deadUnits      u32   units lost until the next compaction (blocks too large for a free list)
+ *   652  entryCount     u16   entries in use
+ *   654  entryHighWater u16   one more than the highest entry number ever used since compaction
+ *   656  compactions    u32
+ *   660  reserved       12 B
+ *   672  entry table    206 × 16 B
+ *  3968  free lists     64 × u16: head of the list of free blocks of (index + 1) units; 0 is empty.
+ *                       A free block's first u16 is the next block's ref.
+ *  4096  nodes
+ *
+ * entry (16 B): a subtree whose parent node lies in the parent frame
+ *   0  rootRef       u16   root node; 0: this entry number is unused (or, in the root frame, the tree is empty)
+ *   2  crossingHead  u16   first of the crossings below this entry, chained through the crossings themselves
+ *   4  liveCount     u16   keys (leaves) below this entry that lie in this frame
+ *   6  maxKeyBytes   u16   no key below this entry, frames below included, has more bytes from here on. Only ever raised
+ *   8  valueBytes    f64   sum of the value lengths of those leaves
+ * ```
+ *
+ * Nodes. Word 0 of each: bits 0-2 the type, the rest as drawn.
+ *
+ * ```
+ * leaf      w0: type | restLength << 3 (13 bits) | valueLength << 16
+ *           w1: version bits 0-31   w2: version bits 32-52 (21 bits) | flags << 21
+ *           12: rest of the key, padded with zeros to a multiple of 4; then the value
+ * inner     w0: type | childCount << 3 (10 bits) | prefixLength << 16
+ *           w1: terminal ref u16 (the leaf of the key that ends here, restLength 0) | reserved u16
+ *   node4     8: 4 keys     12: 4 refs u16                          20: prefix
+ *   node16    8: 16 keys    24: 16 refs u16                         56: prefix
+ *   node48    8: 256 × u8 (1-based position, 0 none)  264: 48 refs u16   360: prefix
+ *   node256   8: 256 refs u16                                      520: prefix
+ * crossing  w0: type | entry number << 3 (10 bits) | prefixLength << 16
+ *           w1: child blob id
+ *           w2: next in the entry's chain u16 | previous u16 (0: the head)
+ *           12: prefix
+ * ```
+ *
+ * Node4 and node16 keep their keys ascending; unused keys and refs repeat the last one in use. Node48 fills positions
+ * 0 … childCount - 1 without gaps (removing moves the last one down). In every inner node childCount does not count the
+ * terminal. A child under byte `b` holds keys that continue with `b`; neither a leaf's rest nor a node's prefix repeats
+ * that byte. An inner node has at least two of (children + terminal), except an entry's root, which may have one.
+ *
+ * A crossing with a prefix names a frame that has one entry only: so a key that parts from the prefix changes this
+ * frame alone. A frame with several entries is the child of one node, through crossings without prefix, and its entry
+ * roots carry their own prefixes.
+ */
+
+export const BUMP_UNITS = ENVELOPE_BYTES
+export const FREE_UNITS = ENVELOPE_BYTES + 4
+export const DEAD_UNITS = ENVELOPE_BYTES + 8
+export const ENTRY_COUNT = ENVELOPE_BYTES + 12
+export const ENTRY_HIGH_WATER = ENVELOPE_BYTES + 14
+export const COMPACTIONS = ENVELOPE_BYTES + 16
+export const ENTRY_TABLE = ENVELOPE_BYTES + 32
+export const ENTRY_BYTES = 16
+export const MAX_ENTRIES = 206
+export const FREE_LISTS = 3_968
+export const FREE_LIST_COUNT = 64
+
+export const ENTRY_ROOT = 0
+export const ENTRY_CROSSING_HEAD = 2
+export const ENTRY_LIVE_COUNT = 4
+export const ENTRY_MAX_KEY = 6
+export const ENTRY_VALUE_BYTES = 8
+
+export const UNIT_BYTES = 8
+export const FIRST_REF = PAGE_BYTES / UNIT_BYTES
+export const MAX_USABLE_BYTES = FRAME_BYTES
+/** Smallest usable frame that tests may ask for: page 0 and room for a few nodes of every type. */
+export const MIN_USABLE_BYTES = PAGE_BYTES + 4_096
+
+export const LEAF = 1
+export const NODE4 = 2
+export const NODE16 = 3
+export const NODE48 = 4
+export const NODE256 = 5
+export const CROSSING = 6
+
+export const LEAF_HEADER_BYTES = 12
+export const NODE4_BYTES = 20
+export const NODE16_BYTES = 56
+export const NODE48_BYTES = 360
+export const NODE256_BYTES = 520
+export const CROSSING_BYTES = 12
+
+/** Growth at the child that no longer fits; shrinking with hysteresis, at this many children left. */
+export const SHRINK_NODE16_AT = 3
+export const SHRINK_NODE48_AT = 12
+export const SHRINK_NODE256_AT = 37
+
+export const MAX_KEY_BYTES = 4_096
+/** Including the four bytes of the tree's id that the facade puts in front. */
+export const MAX_INDEX_KEY_BYTES = MAX_KEY_BYTES + 4
+/** A leaf's value must leave room beside it in its frame: at most an eighth of the frame, and 16 bits of length. */
+export const MAX_INLINE_VALUE_BYTES = 65_535
+
+export function leafUnits(restLength: number, valueLength: number): number {
+  return (((LEAF_HEADER_BYTES + restLength + 3) & ~3) + valueLength + 7) >>> 3
+}

@@ -1,0 +1,13 @@
+export {
+  blobId,
+  ENVELOPE_BYTES,
+  FRAME_BYTES,
+  FRAME_SHIFT,
+  MAX_BLOB_ID,
+  PAGE_BYTES,
+  PAGES_PER_FRAME,
+  slotNumber,
+} from './frame.js'
+export type { BlobId, Slot } from './frame.js'
+export { MAX_SLOTS, Slab } from './slab.js'
+export type { SharedSlab, SlabOptions, SlabSegment } from './slab.js'

@@ -1,0 +1,99 @@
+/**
+ * A place in the log: segment number × 2^32 + byte offset in the segment. Ordered as a number.
+ */
+declare const lsnBrand: unique symbol
+export type Lsn = number & { readonly [lsnBrand]: never }
+
+export function lsn(segmentNumber: number, offsetBytes: number): Lsn {
+  return (segmentNumber * 2 ** 32 + offsetBytes) as Lsn
+}
+export function lsnSegment(position: Lsn): number {
+  return Math.floor(position / 2 ** 32)
+}
+export function lsnOffset(position: Lsn): number {
+  return position % 2 ** 32
+}
+
+/** What an acknowledgement survives: the death of the process, or a power loss. */
+export type JournalDurability = 'os' | 'disk'
+
+/** What the caller's records are: the journal carries type and body and understands neither. 16 … 255. */
+export type RecordType = number
+
+/** A record, as replay hands it out. `body` is valid inside the callback only. */
+export interface ReplayedRecord {
+  readonly type: RecordType
+  readonly seq: number
+  readonly position: Lsn
+  readonly body: Uint8Array
+}
+
+export interface ReplayReport {
+  readonly records: number
+  readonly bytes: number
+  /** Highest seq of a valid record or segment floor; 0 without any. */
+  readonly highestSeq: number
+  /** End of the last valid record. */
+  readonly end: Lsn
+  /** `clean` after a closing mark, `torn` otherwise. */
+  readonly tail: 'clean' | 'torn'
+  /** Valid records found behind a torn end, which are not part of the log. */
+  readonly recordsBehindEnd: number
+}
+
+/**
+ * The write-ahead log, as its one appending thread sees it.
+ *
+ * An append is `reserve`, fill `body`, `leave`, in one synchronous piece; records follow each other without gaps. What
+ * `reserve` was given room for is always completed: a reservation that is not wanted becomes a filler by `cancel`.
+ *
+ * A failed write or sync *poisons* the journal: every later `reserve`, `acknowledge` and `sync` fails with
+ * `HOLT_POISONED` and the cause, nothing is retried. No space for a further segment is not poison: `whenRoom` rejects
+ * with `HOLT_NO_SPACE`, and a later call tries again.
+ */
+export interface JournalContract {
+  /** Whether `reserve(bodyBytes)` would go on now. False when poisoned: ask `whenRoom`, which then says why. */
+  hasRoom(bodyBytes: number): boolean
+  /** Resolves when `hasRoom(bodyBytes)`. Rejects `HOLT_NO_SPACE`, `HOLT_POISONED`, `HOLT_CLOSED`. */
+  whenRoom(bodyBytes: number): Promise<void>
+  /** Begins a record. Afterwards `bodyOffset` and `body` say where its bytes go. */
+  reserve(type: RecordType, seq: number, bodyBytes: number): void
+  /** Buffer into which the reserved record's body is to be copied, at {@link bodyOffset}. */
+  readonly body: Uint8Array
+  readonly bodyOffset: number
+  /** Ends the reserved record: its checksums are computed and it counts. */
+  leave(): void
+  /** Turns the reserved record into a filler. */
+  cancel(): void
+  /**
+   * Resolves when everything appended so far is acknowledged at that durability. One promise serves all appends that
+   * are acknowledged together; in mapped `'os'` mode it is an already resolved one.
+   */
+  acknowledge(durability: JournalDurability): Promise<void>
+  /** As `acknowledge('disk')`, for everything appended so far. */
+  sync(): Promise<void>
+  /** End of what was appended. */
+  readonly position: Lsn
+  /** Everything before it is on the medium. */
+  readonly stablePosition: Lsn
+  /** Highest seq below which a crash cannot make the journal forget that it was handed out: durable seq or floor. */
+  readonly durableSeq: number
+  /** Segments that lie wholly before `position` may be used again or removed. */
+  recycle(position: Lsn): void
+  stats(): JournalStats
+  /** Drains, syncs in every mode, writes the closing mark. Poisoned: releases everything and rejects with the cause. */
+  close(): Promise<void>
+}
+
+export interface JournalStats {
+  readonly mode: 'mapped' | 'written'
+  readonly segments: number
+  readonly segmentBytes: number
+  readonly sizeBytes: number
+  readonly records: number
+  readonly appendedBytes: number
+  readonly syncs: number
+  readonly groups: number
+  readonly segmentSwitches: number
+  readonly unstableBytes: number
+}

@@ -1,0 +1,4 @@
+import { packageProject } from '@holt/vitest'
+import { defineProject } from 'vitest/config'
+
+export default defineProject(packageProject('@holt/test-harness'))

@@ -1,0 +1,6 @@
+import { packageOptions } from '@holt/tsup'
+import { defineConfig } from 'tsup'
+
+export default defineConfig(
+  packageOptions({ index: 'src/index.ts', conformance: 'src/conformance.ts', crc32c: 'src/crc32c.ts' }),
+)

@@ -1,0 +1,9 @@
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    projects: ['packages/*', 'apps/*'],
+    // Two workers: the suites are written for machines of two cores.
+    maxWorkers: 2,
+  },
+})
