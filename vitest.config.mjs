@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    projects: ['packages/*', 'apps/*'],
+    projects: ['packages/*', 'apps/*', 'tooling/eslint'],
     // Two workers: the suites are written for machines of two cores.
     maxWorkers: 2,
   },

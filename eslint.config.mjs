@@ -1,0 +1,3 @@
+import { holtConfig } from './tooling/eslint/index.mjs'
+
+export default holtConfig(import.meta.dirname)
