@@ -1,5 +1,7 @@
 import type { BlobId, Slab, Slot } from '@holt/blob-buf-pool'
 
+export { FrameAbsent } from '@holt/blob-buf-pool'
+
 /**
  * What the index asks of the cache. The engine answers with a `BufferManager`, tests with an array.
  *
@@ -32,16 +34,4 @@ export interface FrameSource {
   allocate(): BlobId
   /** Gives a resident frame up. Its id is not handed out again before no durable image names it. */
   free(id: BlobId): void
-}
-
-/** Thrown by {@link FrameSource.fault}: the caller must load this frame and then repeat the whole operation. */
-export class FrameAbsent extends Error {
-  override readonly name = 'FrameAbsent'
-  /** Set before each throw; one object serves all throws of a source, so that a miss costs no stack trace. */
-  id: BlobId
-
-  constructor(id: BlobId) {
-    super('a frame is not in memory')
-    this.id = id
-  }
 }

@@ -1,0 +1,375 @@
+import { FRAME_BYTES, FrameAbsent, MAX_BLOB_ID, PAGE_BYTES, Slab, blobId } from '@holt/blob-buf-pool'
+import type { BlobId, Slot } from '@holt/blob-buf-pool'
+import { HoltError } from '@holt/errors'
+import type { BlobStore } from './blob-store.js'
+import { BlobIdSet } from './blob-id-set.js'
+import { CLEAN, DIRTY, FLUSHING, FREE, LOADING, SUPERSEDED, SlotTable } from './slot-table.js'
+
+export interface BufferManagerOptions {
+  /** Where absent frames come from. */
+  readonly store: Pick<BlobStore, 'read' | 'readSync' | 'supports'>
+  /** Frames that the cache should hold at most. It grows beyond only when one operation cannot do with them. */
+  readonly capacityFrames: number
+  /** Frames that it may grow to in the extreme; address space only. Default twice the capacity and 16 384 more. */
+  readonly maxFrames?: number
+  /** Blobs that exist already, so that their ids are not handed out. */
+  readonly blobsInUse?: Iterable<BlobId>
+  readonly addressOf?: ((bytes: Uint8Array) => number) | undefined
+}
+
+/** Frame and slot of everything that was dirty, and the blobs freed, at one instant: what an epoch writes. */
+export interface Cut {
+  readonly frames: readonly { readonly id: BlobId; readonly slot: Slot }[]
+  readonly deletes: readonly BlobId[]
+}
+
+export interface CacheStats {
+  readonly capacityFrames: number
+  readonly residentFrames: number
+  readonly dirtyFrames: number
+  readonly flushingFrames: number
+  readonly loads: number
+  readonly evictions: number
+  /** Frames copied because they were changed while being written out. */
+  readonly copiesOnWrite: number
+  /** Frames by which the cache had to grow beyond its capacity so far. */
+  readonly overshootFrames: number
+}
+
+/**
+ * The cache of frames: page table, dirty tracking, eviction, and the cut that a checkpoint starts from.
+ *
+ * One thread owns it. A frame that is being written out is immutable: who changes it gets a copy in another slot, and
+ * the page table is swapped. So a cut copies nothing and stops nobody.
+ *
+ * Eviction is second chance over clean, unpinned slots. `writable`, `allocate` and `free` never evict and never fail
+ * for lack of slots: the slab grows for them. Operations call {@link reserve} first, so that growing stays the
+ * exception.
+ */
+export class BufferManager {
+  readonly slab: Slab
+  readonly slots: SlotTable
+  readonly pageTable: Int32Array
+  readonly residency: Int32Array
+  /** Whether {@link fault} may read from the store, blocking. When false it throws {@link FrameAbsent}. */
+  mayBlock = true
+
+  readonly #store: BufferManagerOptions['store']
+  readonly #inUse = new BlobIdSet()
+  readonly #freed = new BlobIdSet()
+  readonly #absent = new FrameAbsent(blobId(0))
+  /** Reads under way; promises cannot live in shared memory, so every thread keeps its own. */
+  readonly #loading = new Map<BlobId, Promise<void>>()
+  readonly #capacity: number
+  #hand = 0
+  #dirty = 0
+  #loads = 0
+  #evictions = 0
+  #copies = 0
+  #overshoot = 0
+
+  constructor(options: BufferManagerOptions) {
+    const capacity = options.capacityFrames
+    if (!Number.isSafeInteger(capacity) || capacity < 1) {
+      throw new HoltError('HOLT_INVALID_ARGUMENT', `capacityFrames is ${String(capacity)}; at least 1 is wanted`)
+    }
+    this.#store = options.store
+    this.#capacity = capacity
+    const maxFrames = Math.min(options.maxFrames ?? 2 * capacity + 16_384, MAX_BLOB_ID)
+    this.slab = Slab.create({
+      frameBytes: FRAME_BYTES,
+      frameCount: Math.min(capacity, 64),
+      maxFrameCount: maxFrames,
+      segmentFrameCount: Math.min(2_048, 2 ** Math.ceil(Math.log2(Math.min(capacity + 1, maxFrames) + 1))),
+      addressOf: options.addressOf,
+    })
+    this.slots = SlotTable.create(maxFrames + 1)
+    this.pageTable = new Int32Array(new SharedArrayBuffer((MAX_BLOB_ID + 1) * 4))
+    this.residency = new Int32Array(new SharedArrayBuffer(4))
+    for (const id of options.blobsInUse ?? []) this.#inUse.add(id)
+  }
+
+  // ---- what the index asks -------------------------------------------------------------------------------------
+
+  /** Makes an absent frame resident, blocking, and returns its slot. Throws `FrameAbsent` unless {@link mayBlock}. */
+  fault(id: BlobId): Slot {
+    if (!this.#inUse.has(id)) throw new HoltError('HOLT_CORRUPT', `blob ${String(id)} is named by a frame, but the store has none such`)
+    if (!this.mayBlock) {
+      this.#absent.id = id
+      throw this.#absent
+    }
+    if (!this.#store.supports.syncReads) {
+      throw new HoltError('HOLT_UNSUPPORTED', `blob ${String(id)} is not in memory and this store cannot read without waiting; use the asynchronous call`)
+    }
+    const slot = this.#takeSlot()
+    try {
+      this.#store.readSync(id, this.slab.bytes(slot))
+    } catch (error) {
+      this.#release(slot)
+      throw error
+    }
+    this.#install(id, slot)
+    return slot
+  }
+
+  writable(id: BlobId): Slot {
+    const { states } = this.slots
+    const slot = this.pageTable[id] as Slot
+    this.slots.clock[slot] = 1
+    for (;;) {
+      const state = Atomics.load(states, slot)
+      if (state === DIRTY) return slot
+      if (state === CLEAN) {
+        if (this.slots.move(slot, CLEAN, DIRTY)) {
+          this.#dirty += 1
+          return slot
+        }
+      } else if (state === FLUSHING) {
+        const copy = this.#growSlot()
+        this.slab.bytes(copy).set(this.slab.bytes(slot))
+        // The committer may have finished with it meanwhile: then it can be changed where it is.
+        if (!this.slots.move(slot, FLUSHING, SUPERSEDED)) {
+          this.#release(copy)
+          continue
+        }
+        this.#copies += 1
+        Atomics.store(this.slots.pins, copy, this.slots.pins[slot])
+        this.#name(id, copy, DIRTY)
+        Atomics.add(this.slots.versions, slot, 1)
+        this.#moved()
+        return copy
+      } else {
+        throw new HoltError('HOLT_INTERNAL', `blob ${String(id)} is to be changed, but slot ${String(slot)} is in state ${String(state)}`)
+      }
+    }
+  }
+
+  allocate(): BlobId {
+    const id = this.#inUse.addLowest()
+    const slot = this.#growSlot()
+    const frame = this.slab.bytes(slot)
+    frame.fill(0, 0, PAGE_BYTES)
+    this.#name(id, slot, DIRTY)
+    return id
+  }
+
+  free(id: BlobId): void {
+    const slot = this.pageTable[id] as Slot
+    this.#unname(id, slot)
+    this.#freed.add(id)
+    // A frame that is being written out keeps its slot until the committer is done with it.
+    if (this.slots.move(slot, FLUSHING, SUPERSEDED)) return
+    if (this.slots.states[slot] === DIRTY) this.#dirty -= 1
+    this.#release(slot)
+  }
+
+  // ---- loading and room ----------------------------------------------------------------------------------------
+
+  isResident(id: BlobId): boolean {
+    return this.pageTable[id] > 0
+  }
+
+  /**
+   * Loads a frame without blocking and pins it: it stays until {@link unpin}. Loading what is resident only pins.
+   * Rejects as `BlobStore.read` does.
+   */
+  async load(id: BlobId): Promise<void> {
+    while (this.pageTable[id] <= 0) {
+      const underWay = this.#loading.get(id)
+      if (underWay !== undefined) {
+        await underWay
+        continue
+      }
+      const slot = this.#takeSlot()
+      const word = this.pageTable[id]
+      const reading = this.#store.read(id, this.slab.bytes(slot)).then(
+        () => {
+          // A blocking read may have been faster, or the blob may be gone: then this copy is dropped.
+          if (this.pageTable[id] === word) this.#install(id, slot)
+          else this.#release(slot)
+        },
+        (error: unknown) => {
+          this.#release(slot)
+          throw error
+        },
+      )
+      this.#loading.set(id, reading)
+      try {
+        await reading
+      } finally {
+        this.#loading.delete(id)
+      }
+    }
+    Atomics.add(this.slots.pins, this.pageTable[id], 1)
+  }
+
+  /** Takes back one pin of `load`. */
+  unpin(id: BlobId): void {
+    const slot = this.pageTable[id]
+    if (slot > 0 && this.slots.pins[slot] > 0) Atomics.sub(this.slots.pins, slot, 1)
+  }
+
+  /**
+   * Sees to it that `frames` slots can be had without exceeding the capacity, by evicting. False when too many frames
+   * are dirty, being written out or pinned: wait for a checkpoint, then ask again.
+   */
+  reserve(frames: number): boolean {
+    while (this.residentFrames + frames > this.#capacity) if (!this.#evictOne()) return false
+    return true
+  }
+
+  get residentFrames(): number {
+    return this.slab.frameCount - this.slab.freeCount
+  }
+
+  get capacityFrames(): number {
+    return this.#capacity
+  }
+
+  // ---- checkpoints ---------------------------------------------------------------------------------------------
+
+  /** Everything dirty becomes *flushing*; pending deletes are taken along. */
+  cut(): Cut {
+    const frames: { id: BlobId; slot: Slot }[] = []
+    const last = this.slab.frameCount
+    for (let slot = 1; slot <= last; slot++) {
+      if (this.slots.move(slot, DIRTY, FLUSHING)) {
+        frames.push({ id: blobId(this.slots.blobIds[slot]), slot: slot as Slot })
+      }
+    }
+    this.#dirty = 0
+    const deletes = this.#freed.list()
+    this.#freed.clear()
+    return { frames, deletes }
+  }
+
+  get hasDirt(): boolean {
+    return this.#freed.count > 0 || this.#dirty > 0
+  }
+
+  get dirtyFrames(): number {
+    return this.#dirty
+  }
+
+  /** The cut is durable. `retireFrames` has already run, on whatever thread committed it. */
+  retired(cut: Cut): void {
+    for (const id of cut.deletes) this.#inUse.delete(id)
+  }
+
+  /** The cut did not become durable: all of it belongs to the next one. */
+  restore(cut: Cut): void {
+    for (const { slot } of cut.frames) {
+      if (this.slots.move(slot, FLUSHING, DIRTY)) this.#dirty += 1
+      else if (this.slots.move(slot, SUPERSEDED, FREE)) this.slab.release(slot)
+    }
+    for (const id of cut.deletes) this.#freed.add(id)
+  }
+
+  stats(): CacheStats {
+    return {
+      capacityFrames: this.#capacity,
+      residentFrames: this.residentFrames,
+      dirtyFrames: this.dirtyFrames,
+      flushingFrames: this.#count(FLUSHING) + this.#count(SUPERSEDED),
+      loads: this.#loads,
+      evictions: this.#evictions,
+      copiesOnWrite: this.#copies,
+      overshootFrames: this.#overshoot,
+    }
+  }
+
+  // ---- slots ---------------------------------------------------------------------------------------------------
+
+  #count(state: number): number {
+    let count = 0
+    const { states } = this.slots
+    const last = this.slab.frameCount
+    for (let slot = 1; slot <= last; slot++) if (states[slot] === state) count += 1
+    return count
+  }
+
+  /** A slot for a load: within the capacity if anything can be evicted. */
+  #takeSlot(): Slot {
+    while (this.residentFrames >= this.#capacity) if (!this.#evictOne()) break
+    return this.#growSlot()
+  }
+
+  /** A slot without evicting anything. */
+  #growSlot(): Slot {
+    let slot = this.slab.lease()
+    if (slot === 0) {
+      if (this.slab.grow(64) === 0) {
+        throw new HoltError('HOLT_OUT_OF_MEMORY', `the cache has grown to its last slot (${String(this.slab.frameCount)} frames)`)
+      }
+      slot = this.slab.lease()
+    }
+    this.#overshoot = Math.max(this.#overshoot, this.residentFrames - this.#capacity)
+    Atomics.store(this.slots.states, slot, LOADING)
+    Atomics.store(this.slots.pins, slot, 0)
+    Atomics.add(this.slots.versions, slot, 1)
+    return slot
+  }
+
+  #install(id: BlobId, slot: Slot): void {
+    this.#loads += 1
+    this.#name(id, slot, CLEAN)
+  }
+
+  #name(id: BlobId, slot: Slot, state: typeof CLEAN | typeof DIRTY): void {
+    if (state === DIRTY) this.#dirty += 1
+    this.slots.blobIds[slot] = id
+    this.slots.clock[slot] = 1
+    Atomics.store(this.slots.states, slot, state)
+    Atomics.store(this.pageTable, id, slot)
+  }
+
+  /** The word of an absent blob is a counter with the sign bit set: it changes whenever the blob leaves memory. */
+  #unname(id: BlobId, slot: Slot): void {
+    const counter = (Atomics.load(this.slots.versions, slot) + 1) & 0x7fff_ffff
+    Atomics.store(this.pageTable, id, counter | 0x8000_0000)
+    Atomics.add(this.slots.versions, slot, 1)
+    this.#moved()
+  }
+
+  #moved(): void {
+    Atomics.add(this.residency, 0, 1)
+  }
+
+  #release(slot: Slot): void {
+    Atomics.store(this.slots.states, slot, FREE)
+    this.slots.blobIds[slot] = 0
+    this.slab.release(slot)
+  }
+
+  /** Second chance: the hand clears clock bits until it meets a clean, unpinned slot without one. */
+  #evictOne(): boolean {
+    const { clock, pins, states, blobIds } = this.slots
+    const last = this.slab.frameCount
+    for (let steps = 2 * last; steps > 0; steps--) {
+      this.#hand = this.#hand >= last ? 1 : this.#hand + 1
+      const slot = this.#hand as Slot
+      if (states[slot] !== CLEAN || pins[slot] !== 0) continue
+      if (clock[slot] === 1) {
+        clock[slot] = 0
+        continue
+      }
+      this.#unname(blobId(blobIds[slot]), slot)
+      this.#release(slot)
+      this.#evictions += 1
+      return true
+    }
+    return false
+  }
+}
+
+/**
+ * Ends a cut that became durable: its frames are clean, superseded slots are free. Runs on the thread that committed,
+ * so that room appears even while the owner thread is blocked.
+ */
+export function retireFrames(slots: SlotTable, slab: Slab, frames: Cut['frames']): void {
+  for (const { slot } of frames) {
+    if (slots.move(slot, FLUSHING, CLEAN)) continue
+    if (slots.move(slot, SUPERSEDED, FREE)) slab.release(slot)
+  }
+}
+
