@@ -89,6 +89,16 @@ export function checkTransfers(transfers: unknown): asserts transfers is readonl
   }
 }
 
+/** What a file opened `direct` needs: offset and length in multiples of the block size. */
+export function checkAligned(offsetBytes: number, lengthBytes: number, blockSizeBytes: number): void {
+  if (offsetBytes % blockSizeBytes !== 0 || lengthBytes % blockSizeBytes !== 0) {
+    throw invalid(
+      `offset ${String(offsetBytes)} and length ${String(lengthBytes)} of a direct transfer must be multiples ` +
+        `of ${String(blockSizeBytes)}`,
+    )
+  }
+}
+
 /** A delay in milliseconds: a number from 0 to {@link MAX_DELAY_MS}, fractions allowed. */
 export function checkDelay(delayMs: unknown): asserts delayMs is number {
   if (typeof delayMs !== 'number' || !(delayMs >= 0 && delayMs <= MAX_DELAY_MS)) {

@@ -12,3 +12,7 @@ export type {
   Timer,
   Transfer,
 } from './io.js'
+export { crc32c } from './crc32c.js'
+export { FsIo } from './fs-io.js'
+export type { FsIoOptions } from './fs-io.js'
+export { isProcessGone, processIdentity } from './process-identity.js'

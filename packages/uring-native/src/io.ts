@@ -93,7 +93,9 @@ export interface IoCounters {
   readonly otherOperations: number
 }
 
-export type Timer = { readonly cancel: () => void }
+export interface Timer {
+  readonly cancel: () => void
+}
 
 export type IoKind = 'uring' | 'fs' | 'sim'
 

@@ -57,9 +57,7 @@ function canSignal(pid: number): boolean {
 function readStat(pid: string): { readonly state: string; readonly startTime: string } | undefined {
   const line = readLine(`/proc/${pid}/stat`)
   const fields = line.slice(line.lastIndexOf(')') + 2).split(' ')
-  const state = fields[0]
-  const startTime = fields[19]
-  return state === undefined || startTime === undefined ? undefined : { state, startTime }
+  return fields.length < 20 ? undefined : { state: fields[0], startTime: fields[19] }
 }
 
 function readNamespace(): string {

@@ -1,0 +1,542 @@
+import fs from 'node:fs'
+
+import { HoltError } from '@holt/errors'
+
+import {
+  checkAligned,
+  checkDelay,
+  checkLength,
+  checkOpenOptions,
+  checkPath,
+  checkRange,
+  checkTransfer,
+  checkTransfers,
+} from './arguments.js'
+import {
+  NODE_TRANSFER_CALLS,
+  blocking,
+  completed,
+  promised,
+  transferExactly,
+  transferExactlySync,
+} from './fs-calls.js'
+import type { TransferCalls } from './fs-calls.js'
+import { FsFile } from './fs-file.js'
+import type {
+  FileLock,
+  FileStat,
+  Io,
+  IoCounters,
+  IoFile,
+  Mapping,
+  OpenOptions,
+  ProcessIdentity,
+  ScheduledSync,
+  Timer,
+  Transfer,
+} from './io.js'
+import { isProcessGone, processIdentity } from './process-identity.js'
+import { systemError } from './system-error.js'
+import { orderWrites } from './transfer-batch.js'
+
+/** Direct I/O is not used here, so any multiple would do; a page is one that every device takes. */
+const BLOCK_SIZE_BYTES = 4096
+
+/** Transfers of one batch that wait in node's thread pool at once; it has four threads unless told otherwise. */
+const BATCH_DEPTH = 32
+
+const ZEROS = new Uint8Array(1 << 20)
+
+export interface FsIoOptions {
+  /** Why there is no io_uring, where it was wanted. */
+  readonly fallbackReason?: string | undefined
+  /** For tests: the calls that move bytes. */
+  readonly calls?: TransferCalls
+}
+
+/**
+ * {@link Io} over node:fs: portable, on node's thread pool. `direct` is taken and has no effect but the rule about
+ * multiples; `map` and `lock` answer `undefined`. `allocate` writes zeros where the file grows, and leaves holes in the
+ * part that is there as they are; `writeSync` and `writeDsyncSync` into a range that is being allocated may be lost.
+ */
+export class FsIo implements Io {
+  readonly kind = 'fs'
+  readonly fallbackReason: string | undefined
+  readonly #calls: TransferCalls
+  readonly #files = new Set<FsFile>()
+  readonly #timers = new Set<Timer>()
+  readonly #outstanding = new Set<Promise<unknown>>()
+  readonly #counters = { reads: 0, readBytes: 0, writes: 0, writtenBytes: 0, syncs: 0, otherOperations: 0 }
+  #disposed: Promise<void> | undefined
+
+  private constructor(options: FsIoOptions) {
+    this.fallbackReason = options.fallbackReason
+    this.#calls = options.calls ?? NODE_TRANSFER_CALLS
+  }
+
+  static create(options: FsIoOptions = {}): FsIo {
+    return new FsIo(options)
+  }
+
+  /** A copy: it does not change any more. */
+  get counters(): IoCounters {
+    return { ...this.#counters }
+  }
+
+  // ---- files, promise face -------------------------------------------------------------------------------------
+
+  async open(path: string, options: OpenOptions): Promise<IoFile> {
+    this.#assertUsable()
+    checkPath(path)
+    checkOpenOptions(options)
+    const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC } = fs.constants
+    const writable = options.access === 'readwrite'
+    const flags =
+      (writable ? O_RDWR : O_RDONLY) |
+      (options.create === true ? O_CREAT : 0) |
+      (options.exclusive === true ? O_EXCL : 0) |
+      (options.truncate === true ? O_TRUNC : 0)
+    const direct = options.direct === true
+    return this.#name(async () => {
+      const fd = await promised<number>('open', path, (done) => {
+        fs.open(path, flags, 0o644, done)
+      })
+      const file = new FsFile(path, fd, { direct, writable })
+      this.#files.add(file)
+      return file
+    })
+  }
+
+  async close(file: IoFile): Promise<void> {
+    const own = this.#own(file)
+    this.#files.delete(own)
+    this.#counters.otherOperations++
+    await this.#untilDone(own.close())
+  }
+
+  async stat(file: IoFile): Promise<FileStat> {
+    const own = this.#own(file)
+    this.#counters.otherOperations++
+    const stats = await own.track(() =>
+      promised<fs.Stats>('fstat', own.path, (done) => {
+        fs.fstat(own.fd, done)
+      }),
+    )
+    return {
+      sizeBytes: stats.size,
+      allocatedBytes: stats.blocks * 512,
+      kind: stats.isFile() ? 'file' : stats.isDirectory() ? 'directory' : 'other',
+    }
+  }
+
+  async read(file: IoFile, offsetBytes: number, into: Uint8Array): Promise<void> {
+    const own = this.#own(file)
+    checkTransfer(offsetBytes, into)
+    checkMultiples(own, offsetBytes, into)
+    await own.track(() => this.#read(own, offsetBytes, into))
+  }
+
+  async readMany(file: IoFile, transfers: readonly Transfer[]): Promise<void> {
+    const own = this.#own(file)
+    checkTransfers(transfers)
+    for (const part of transfers) checkMultiples(own, part.offsetBytes, part.bytes)
+    const parts = [...transfers]
+    await own.track(() => allOf(parts, (part) => this.#read(own, part.offsetBytes, part.bytes)))
+  }
+
+  async write(file: IoFile, offsetBytes: number, bytes: Uint8Array): Promise<void> {
+    const own = this.#own(file)
+    checkTransfer(offsetBytes, bytes)
+    checkMultiples(own, offsetBytes, bytes)
+    await own.trackWrite(() => this.#write(own, offsetBytes, bytes))
+  }
+
+  async writeMany(file: IoFile, transfers: readonly Transfer[]): Promise<void> {
+    const own = this.#own(file)
+    const parts = checkBatch(own, transfers)
+    await own.trackWrite(() => this.#writeAll(own, parts))
+  }
+
+  async writeManyAndSync(file: IoFile, transfers: readonly Transfer[]): Promise<void> {
+    const own = this.#own(file)
+    const parts = checkBatch(own, transfers)
+    if (transfers.length === 0) return
+    await own.trackWrite(async () => {
+      await this.#writeAll(own, parts)
+      await this.#sync(own)
+    })
+  }
+
+  async writeDsync(file: IoFile, offsetBytes: number, bytes: Uint8Array): Promise<void> {
+    const own = this.#own(file)
+    checkTransfer(offsetBytes, bytes)
+    checkMultiples(own, offsetBytes, bytes)
+    await own.trackWrite(async () => {
+      assertWritable(own)
+      const dsyncFd = own.dsyncFd()
+      await this.#write(own, offsetBytes, bytes, dsyncFd)
+      if (dsyncFd === undefined) await this.#sync(own)
+      else this.#counters.syncs++
+    })
+  }
+
+  async sync(file: IoFile): Promise<void> {
+    const own = this.#own(file)
+    await own.track(() => this.#sync(own))
+  }
+
+  syncAfter(file: IoFile, delayMs: number): ScheduledSync {
+    const own = this.#own(file)
+    checkDelay(delayMs)
+    let settle: (outcome: Promise<void> | undefined) => void
+    const done = new Promise<void>((resolve) => {
+      settle = resolve
+    })
+    const end = (outcome?: Promise<void>): void => {
+      clearTimeout(timer)
+      own.scheduledSyncs.delete(scheduled)
+      settle(outcome)
+    }
+    const timer = setTimeout(() => {
+      end(own.track(() => this.#sync(own)))
+    }, delayMs)
+    timer.unref()
+    const scheduled: ScheduledSync = {
+      done,
+      cancel: () => {
+        end()
+      },
+    }
+    own.scheduledSyncs.add(scheduled)
+    return scheduled
+  }
+
+  async allocate(file: IoFile, offsetBytes: number, lengthBytes: number): Promise<void> {
+    const own = this.#own(file)
+    checkRange(offsetBytes, lengthBytes)
+    this.#counters.otherOperations++
+    await own.trackAllocation(() => this.#extend(own, offsetBytes, offsetBytes + lengthBytes))
+  }
+
+  async truncate(file: IoFile, sizeBytes: number): Promise<void> {
+    const own = this.#own(file)
+    checkLength(sizeBytes, 'a size')
+    this.#counters.otherOperations++
+    await own.trackWrite(() => setSize(own, sizeBytes))
+  }
+
+  async map(file: IoFile, lengthBytes: number): Promise<Mapping | undefined> {
+    this.#own(file)
+    checkLength(lengthBytes)
+    return Promise.resolve(undefined)
+  }
+
+  blockSize(file: IoFile): number {
+    this.#own(file)
+    return BLOCK_SIZE_BYTES
+  }
+
+  // ---- files, blocking face ------------------------------------------------------------------------------------
+
+  readSync(file: IoFile, offsetBytes: number, into: Uint8Array): void {
+    const own = this.#own(file)
+    checkTransfer(offsetBytes, into)
+    checkMultiples(own, offsetBytes, into)
+    transferExactlySync(this.#calls, 'pread', own.fd, own.path, offsetBytes, into)
+    this.#countRead(into)
+  }
+
+  writeSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void {
+    const own = this.#own(file)
+    checkTransfer(offsetBytes, bytes)
+    checkMultiples(own, offsetBytes, bytes)
+    transferExactlySync(this.#calls, 'pwrite', own.fd, own.path, offsetBytes, bytes)
+    this.#countWrite(bytes)
+  }
+
+  writeDsyncSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void {
+    const own = this.#own(file)
+    checkTransfer(offsetBytes, bytes)
+    checkMultiples(own, offsetBytes, bytes)
+    assertWritable(own)
+    const dsyncFd = own.dsyncFd()
+    transferExactlySync(this.#calls, 'pwrite', dsyncFd ?? own.fd, own.path, offsetBytes, bytes)
+    this.#countWrite(bytes)
+    if (dsyncFd === undefined) this.syncSync(own)
+    else this.#counters.syncs++
+  }
+
+  syncSync(file: IoFile): void {
+    const own = this.#own(file)
+    blocking('fdatasync', own.path, () => {
+      fs.fdatasyncSync(own.fd)
+    })
+    this.#counters.syncs++
+  }
+
+  // ---- names ---------------------------------------------------------------------------------------------------
+
+  async rename(from: string, to: string): Promise<void> {
+    this.#assertUsable()
+    checkPath(from)
+    checkPath(to)
+    await this.#name(() =>
+      completed('rename', from, (done) => {
+        fs.rename(from, to, done)
+      }),
+    )
+  }
+
+  async link(existing: string, to: string): Promise<void> {
+    this.#assertUsable()
+    checkPath(existing)
+    checkPath(to)
+    await this.#name(() =>
+      completed('link', to, (done) => {
+        fs.link(existing, to, done)
+      }),
+    )
+  }
+
+  async remove(path: string): Promise<void> {
+    this.#assertUsable()
+    checkPath(path)
+    await this.#name(() =>
+      completed('unlink', path, (done) => {
+        fs.unlink(path, done)
+      }),
+    )
+  }
+
+  async list(directory: string): Promise<string[]> {
+    this.#assertUsable()
+    checkPath(directory)
+    return this.#name(() =>
+      promised<string[]>('readdir', directory, (done) => {
+        fs.readdir(directory, done)
+      }),
+    )
+  }
+
+  async mkdir(directory: string): Promise<void> {
+    this.#assertUsable()
+    checkPath(directory)
+    await this.#name(() =>
+      completed('mkdir', directory, (done) => {
+        fs.mkdir(directory, { recursive: true }, (error) => {
+          done(error)
+        })
+      }),
+    )
+  }
+
+  async syncDir(directory: string): Promise<void> {
+    this.#assertUsable()
+    checkPath(directory)
+    await this.#name(() => syncDirectory(directory))
+    this.#counters.syncs++
+  }
+
+  async lock(path: string): Promise<FileLock | 'held' | undefined> {
+    this.#assertUsable()
+    checkPath(path)
+    return Promise.resolve(undefined)
+  }
+
+  // ---- time and processes --------------------------------------------------------------------------------------
+
+  nowMs(): number {
+    // Not performance.now(): that begins anew in each worker thread.
+    return Number(process.hrtime.bigint()) / 1e6
+  }
+
+  setTimer(delayMs: number, callback: () => void): Timer {
+    this.#assertUsable()
+    checkDelay(delayMs)
+    const timer: Timer = {
+      cancel: () => {
+        clearTimeout(timeout)
+        this.#timers.delete(timer)
+      },
+    }
+    const timeout = setTimeout(() => {
+      this.#timers.delete(timer)
+      callback()
+    }, delayMs)
+    timeout.unref()
+    this.#timers.add(timer)
+    return timer
+  }
+
+  processIdentity(): ProcessIdentity {
+    return processIdentity()
+  }
+
+  isProcessGone(identity: ProcessIdentity): boolean {
+    return isProcessGone(identity)
+  }
+
+  /** As {@link Io.dispose}; further calls return the same promise. Timers that are still set are cancelled. */
+  dispose(): Promise<void> {
+    this.#disposed ??= this.#dispose()
+    return this.#disposed
+  }
+
+  async #dispose(): Promise<void> {
+    for (const timer of this.#timers) timer.cancel()
+    // An open that is under way ends with a file more to close.
+    while (this.#outstanding.size > 0 || this.#files.size > 0) {
+      const closing = [...this.#files].map((file) => file.close())
+      this.#files.clear()
+      const outcomes = await Promise.allSettled([...closing, ...this.#outstanding])
+      for (const outcome of outcomes.slice(0, closing.length)) {
+        if (outcome.status === 'rejected') throw outcome.reason
+      }
+    }
+  }
+
+  // ---- within --------------------------------------------------------------------------------------------------
+
+  #assertUsable(): void {
+    if (this.#disposed !== undefined) throw new HoltError('HOLT_CLOSED', 'this FsIo was disposed')
+  }
+
+  #own(file: IoFile): FsFile {
+    this.#assertUsable()
+    if (!(file instanceof FsFile)) throw notOurs()
+    file.assertOpen()
+    if (!this.#files.has(file)) throw notOurs()
+    return file
+  }
+
+  async #read(file: FsFile, offsetBytes: number, into: Uint8Array): Promise<void> {
+    await transferExactly(this.#calls, 'pread', file.fd, file.path, offsetBytes, into)
+    this.#countRead(into)
+  }
+
+  async #write(file: FsFile, offsetBytes: number, bytes: Uint8Array, fd = file.fd): Promise<void> {
+    await transferExactly(this.#calls, 'pwrite', fd, file.path, offsetBytes, bytes)
+    this.#countWrite(bytes)
+  }
+
+  #writeAll(file: FsFile, parts: readonly Transfer[]): Promise<void> {
+    return allOf(parts, (part) => this.#write(file, part.offsetBytes, part.bytes))
+  }
+
+  async #sync(file: FsFile): Promise<void> {
+    await completed('fdatasync', file.path, (done) => {
+      fs.fdatasync(file.fd, done)
+    })
+    this.#counters.syncs++
+  }
+
+  /** Writes zeros from the end of the file, or the start of the range behind it, to `endBytes`; all or nothing. */
+  async #extend(file: FsFile, offsetBytes: number, endBytes: number): Promise<void> {
+    assertWritable(file)
+    const { size: oldSizeBytes } = await promised<fs.Stats>('fstat', file.path, (done) => {
+      fs.fstat(file.fd, done)
+    })
+    let at = Math.max(offsetBytes, oldSizeBytes)
+    try {
+      while (at < endBytes) {
+        const chunk = ZEROS.subarray(0, Math.min(ZEROS.length, endBytes - at))
+        await transferExactly(this.#calls, 'pwrite', file.fd, file.path, at, chunk)
+        at += chunk.length
+      }
+    } catch (error) {
+      await setSize(file, oldSizeBytes)
+      throw error
+    }
+  }
+
+  /** Runs an operation on names, which {@link dispose} waits for. */
+  #name<Result>(operation: () => Promise<Result>): Promise<Result> {
+    this.#counters.otherOperations++
+    return this.#untilDone(operation())
+  }
+
+  async #untilDone<Result>(operation: Promise<Result>): Promise<Result> {
+    this.#outstanding.add(operation)
+    try {
+      return await operation
+    } finally {
+      this.#outstanding.delete(operation)
+    }
+  }
+
+  #countRead(into: Uint8Array): void {
+    this.#counters.reads++
+    this.#counters.readBytes += into.byteLength
+  }
+
+  #countWrite(bytes: Uint8Array): void {
+    this.#counters.writes++
+    this.#counters.writtenBytes += bytes.byteLength
+  }
+}
+
+/**
+ * Runs `operation` on every part, at most {@link BATCH_DEPTH} at once. After an error no further part is begun; the
+ * first error is thrown when all that were begun have come back.
+ */
+async function allOf(
+  parts: readonly Transfer[],
+  operation: (part: Transfer) => Promise<void>,
+): Promise<void> {
+  let next = 0
+  let failed: { readonly error: unknown } | undefined
+  const lane = async (): Promise<void> => {
+    while (next < parts.length && failed === undefined) {
+      const part = parts[next++]
+      try {
+        await operation(part)
+      } catch (error) {
+        failed ??= { error }
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(BATCH_DEPTH, parts.length) }, lane))
+  if (failed !== undefined) throw failed.error
+}
+
+function checkMultiples(file: FsFile, offsetBytes: number, bytes: Uint8Array): void {
+  if (file.direct) checkAligned(offsetBytes, bytes.byteLength, BLOCK_SIZE_BYTES)
+}
+
+function checkBatch(file: FsFile, transfers: readonly Transfer[]): Transfer[] {
+  checkTransfers(transfers)
+  for (const part of transfers) checkMultiples(file, part.offsetBytes, part.bytes)
+  return orderWrites(transfers)
+}
+
+/** The system's own answer, for the calls that would reach the file through another descriptor or none. */
+function assertWritable(file: FsFile): void {
+  if (!file.writable) throw systemError('EBADF', 'pwrite', file.path)
+}
+
+function setSize(file: FsFile, sizeBytes: number): Promise<void> {
+  return completed('ftruncate', file.path, (done) => {
+    fs.ftruncate(file.fd, sizeBytes, done)
+  })
+}
+
+/** Windows has no such call, and makes names stable by itself. */
+async function syncDirectory(directory: string): Promise<void> {
+  if (process.platform === 'win32') return
+  const fd = await promised<number>('open', directory, (done) => {
+    fs.open(directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY, done)
+  })
+  try {
+    await completed('fsync', directory, (done) => {
+      fs.fsync(fd, done)
+    })
+  } finally {
+    await completed('close', directory, (done) => {
+      fs.close(fd, done)
+    })
+  }
+}
+
+function notOurs(): HoltError {
+  return new HoltError('HOLT_INVALID_ARGUMENT', 'the file was not opened by this Io')
+}
