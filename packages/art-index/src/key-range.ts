@@ -1,0 +1,76 @@
+import { HoltError } from '@holt/errors'
+import type { CursorOptions } from './contract.js'
+
+/** One end of a range of keys. */
+export interface Bound {
+  readonly bytes: Uint8Array
+  readonly inclusive: boolean
+}
+
+/** The range that `prefix` and the four bounds of {@link CursorOptions} describe together; undefined is open. */
+export interface KeyRange {
+  readonly low: Bound | undefined
+  readonly high: Bound | undefined
+}
+
+/**
+ * The smallest bytes that sort behind every key with this prefix: what to pass as `gte` to go on behind a common
+ * prefix. Undefined when there are none: the prefix is empty or all 0xff.
+ */
+export function successorOfPrefix(prefix: Uint8Array): Uint8Array | undefined {
+  let length = prefix.length
+  while (length > 0 && prefix[length - 1] === 0xff) length--
+  if (length === 0) return undefined
+  const successor = prefix.slice(0, length)
+  successor[length - 1] = (successor[length - 1] ?? 0) + 1
+  return successor
+}
+
+/** Byte order: negative when `a` sorts first, 0 when both are the same bytes. */
+export function compareKeys(a: Uint8Array, b: Uint8Array): number {
+  const shared = Math.min(a.length, b.length)
+  for (let i = 0; i < shared; i++) {
+    const difference = (a[i] ?? 0) - (b[i] ?? 0)
+    if (difference !== 0) return difference
+  }
+  return a.length - b.length
+}
+
+/** Joins prefix and bounds to one range; the bytes are copied. Of two bounds at one end the narrower counts. */
+export function keyRangeOf(options: CursorOptions): KeyRange {
+  const { prefix, gt, gte, lt, lte } = options
+  let low: Bound | undefined
+  let high: Bound | undefined
+  const raise = (bytes: Uint8Array | undefined, inclusive: boolean): void => {
+    if (bytes === undefined) return
+    const order = low === undefined ? 1 : compareKeys(bytes, low.bytes)
+    if (order > 0 || (order === 0 && !inclusive)) low = { bytes, inclusive }
+  }
+  const lower = (bytes: Uint8Array | undefined, inclusive: boolean): void => {
+    if (bytes === undefined) return
+    const order = high === undefined ? -1 : compareKeys(bytes, high.bytes)
+    if (order < 0 || (order === 0 && !inclusive)) high = { bytes, inclusive }
+  }
+  if (prefix !== undefined && prefix.length > 0) {
+    raise(prefix, true)
+    lower(successorOfPrefix(prefix), false)
+  }
+  raise(gte, true)
+  raise(gt, false)
+  lower(lte, true)
+  lower(lt, false)
+  return { low: copyOf(low), high: copyOf(high) }
+}
+
+function copyOf(bound: Bound | undefined): Bound | undefined {
+  return bound && { bytes: Uint8Array.from(bound.bytes), inclusive: bound.inclusive }
+}
+
+/** The delimiter's bytes, copied, or none. Throws `HOLT_INVALID_ARGUMENT` when it is there but empty. */
+export function delimiterOf(options: CursorOptions): Uint8Array | undefined {
+  const { delimiter } = options
+  if (delimiter === undefined) return undefined
+  if (delimiter.length === 0)
+    throw new HoltError('HOLT_INVALID_ARGUMENT', 'the delimiter is empty; it needs one byte or more')
+  return Uint8Array.from(delimiter)
+}
