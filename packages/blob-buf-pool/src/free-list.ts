@@ -39,14 +39,20 @@ export class FreeList {
   get limit(): number {
     return Atomics.load(this.#meta, LIMIT)
   }
+  /** Free slots. Exact while no other thread pushes or pops; never negative. */
   get count(): number {
-    return Atomics.load(this.#meta, COUNT)
+    // A pop of a slot whose push has not been counted yet takes the counter below zero for a moment.
+    return Math.max(0, Atomics.load(this.#meta, COUNT))
   }
 
   /** Brings slots up to `limit` - 1 into being, free; the lowest is on top. One thread at a time. */
   extend(limit: number): void {
     const from = this.limit
-    if (limit > this.#next.length) throw new HoltError('HOLT_INVALID_ARGUMENT', `a free list of ${String(this.#next.length)} slots cannot hold ${String(limit)}`)
+    if (!Number.isInteger(limit) || limit > this.#next.length)
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        `a free list of ${String(this.#next.length)} slots cannot hold ${String(limit)}`,
+      )
     Atomics.store(this.#meta, LIMIT, Math.max(limit, from))
     for (let slot = limit - 1; slot >= from; slot--) {
       Atomics.store(this.#next, slot, LEASED)
@@ -61,7 +67,8 @@ export class FreeList {
       const slot = Number(head & LOW)
       if (slot === 0) return 0
       const next = Atomics.load(this.#next, slot)
-      if (next === LEASED) continue
+      // Negative: another thread took the slot since; the head has moved on.
+      if (next < 0) continue
       const swapped = (((head >> 32n) + 1n) << 32n) | BigInt(next)
       if (Atomics.compareExchange(this.#head, 0, head, BigInt.asIntN(64, swapped)) === head) {
         Atomics.store(this.#next, slot, LEASED)

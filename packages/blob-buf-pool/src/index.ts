@@ -1,4 +1,3 @@
-export { FrameAbsent } from './frame-absent.js'
 export {
   blobId,
   ENVELOPE_BYTES,
@@ -10,5 +9,8 @@ export {
   slotNumber,
 } from './frame.js'
 export type { BlobId, Slot } from './frame.js'
+export { LATCH_LIMIT_MS, LatchTable } from './latch.js'
+export { LeaseDesk } from './lease.js'
+export type { Lease, LeaseCounters, LeaseDeskOptions } from './lease.js'
 export { MAX_SLOTS, Slab } from './slab.js'
 export type { SharedSlab, SlabOptions, SlabSegment } from './slab.js'

@@ -32,7 +32,11 @@ export interface SharedSlab {
   readonly frameBytes: number
   readonly segmentFrameCount: number
   readonly maxFrameCount: number
-  readonly segments: readonly { readonly buffer: SharedArrayBuffer; readonly startBytes: number; readonly frames: number }[]
+  readonly segments: readonly {
+    readonly buffer: SharedArrayBuffer
+    readonly startBytes: number
+    readonly frames: number
+  }[]
   readonly freeList: SharedArrayBuffer
 }
 
@@ -92,27 +96,57 @@ export class Slab {
     const frameCount = options.frameCount
     const maxFrameCount = options.maxFrameCount ?? frameCount
     if (!isPowerOfTwo(frameBytes) || frameBytes < PAGE_BYTES || frameBytes > MAX_SEGMENT_BYTES) {
-      throw new HoltError('HOLT_INVALID_ARGUMENT', `frameBytes is ${String(frameBytes)}; a power of two from 4096 to 2^30 is wanted`)
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        `frameBytes is ${String(frameBytes)}; a power of two from 4096 to 2^30 is wanted`,
+      )
     }
-    if (!Number.isSafeInteger(frameCount) || frameCount < 1 || !Number.isSafeInteger(maxFrameCount) || maxFrameCount < frameCount) {
-      throw new HoltError('HOLT_INVALID_ARGUMENT', `frameCount ${String(frameCount)} and maxFrameCount ${String(maxFrameCount)} are out of order or range`)
+    if (
+      !Number.isSafeInteger(frameCount) ||
+      frameCount < 1 ||
+      !Number.isSafeInteger(maxFrameCount) ||
+      maxFrameCount < frameCount
+    ) {
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        `frameCount ${String(frameCount)} and maxFrameCount ${String(maxFrameCount)} are out of order or range`,
+      )
     }
     if (maxFrameCount >= MAX_SLOTS) {
-      throw new HoltError('HOLT_INVALID_ARGUMENT', `maxFrameCount is ${String(maxFrameCount)}; at most ${String(MAX_SLOTS - 1)} slots can be numbered`)
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        `maxFrameCount is ${String(maxFrameCount)}; at most ${String(MAX_SLOTS - 1)} slots can be numbered`,
+      )
     }
     const largest = MAX_SEGMENT_BYTES / frameBytes
-    const segmentFrameCount = options.segmentFrameCount ?? Math.min(largest, 2 ** Math.ceil(Math.log2(maxFrameCount + 1)))
+    const segmentFrameCount =
+      options.segmentFrameCount ?? Math.min(largest, 2 ** Math.ceil(Math.log2(maxFrameCount + 1)))
     if (!isPowerOfTwo(segmentFrameCount) || segmentFrameCount > largest) {
-      throw new HoltError('HOLT_INVALID_ARGUMENT', `segmentFrameCount is ${String(segmentFrameCount)}; a power of two up to ${String(largest)} is wanted`)
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        `segmentFrameCount is ${String(segmentFrameCount)}; a power of two up to ${String(largest)} is wanted`,
+      )
     }
-    const slab = new Slab(frameBytes, segmentFrameCount, maxFrameCount, FreeList.create(maxFrameCount + 1), options.addressOf)
+    const slab = new Slab(
+      frameBytes,
+      segmentFrameCount,
+      maxFrameCount,
+      FreeList.create(maxFrameCount + 1),
+      options.addressOf,
+    )
     slab.grow(frameCount)
     return slab
   }
 
-  /** The same slab, seen from another thread. */
+  /** The same slab, seen from another thread. It may lease and release, not grow. */
   static attach(shared: SharedSlab): Slab {
-    const slab = new Slab(shared.frameBytes, shared.segmentFrameCount, shared.maxFrameCount, FreeList.attach(shared.freeList), undefined)
+    const slab = new Slab(
+      shared.frameBytes,
+      shared.segmentFrameCount,
+      shared.maxFrameCount,
+      FreeList.attach(shared.freeList),
+      undefined,
+    )
     slab.adopt(shared)
     return slab
   }
@@ -144,8 +178,15 @@ export class Slab {
     return this.#freeList.count
   }
 
-  /** Adds slots, up to `maxFrameCount` in all, and returns how many. One thread of all may call this. */
+  /**
+   * Adds slots, up to `maxFrameCount` in all, and returns how many. Only the thread that made the slab may call this.
+   * Throws `HOLT_INVALID_ARGUMENT` on a negative or fractional count, `HOLT_OUT_OF_MEMORY` when the memory is not to
+   * be had; then no slot was added.
+   */
   grow(frames: number): number {
+    if (!Number.isSafeInteger(frames) || frames < 0) {
+      throw new HoltError('HOLT_INVALID_ARGUMENT', `a slab cannot grow by ${String(frames)} frames`)
+    }
     const first = this.#freeList.limit
     const last = Math.min(first + frames, this.maxFrameCount + 1)
     while (this.segments.length << this.segmentShift < last) this.#addSegment()
@@ -161,7 +202,11 @@ export class Slab {
     try {
       buffer = new SharedArrayBuffer(lengthBytes + (this.#addressOf ? PAGE_BYTES : 0))
     } catch (cause) {
-      throw new HoltError('HOLT_OUT_OF_MEMORY', `no ${String(lengthBytes)} bytes of shared memory for a slab segment`, { cause })
+      throw new HoltError(
+        'HOLT_OUT_OF_MEMORY',
+        `no ${String(lengthBytes)} bytes of shared memory for a slab segment`,
+        { cause },
+      )
     }
     const misaligned = this.#addressOf ? this.#addressOf(new Uint8Array(buffer)) % PAGE_BYTES : 0
     const startBytes = misaligned === 0 ? 0 : PAGE_BYTES - misaligned
@@ -180,7 +225,7 @@ export class Slab {
   }
 
   segmentOf(slot: Slot): SlabSegment {
-    const segment = this.segments[slot >>> this.segmentShift]
+    const segment = this.segments.at(slot >>> this.segmentShift)
     if (segment === undefined) throw new HoltError('HOLT_LEASE', `slot ${String(slot)} does not exist`)
     return segment
   }
