@@ -106,6 +106,11 @@ export function checkDelay(delayMs: unknown): asserts delayMs is number {
   }
 }
 
+/** What is called when something has happened. */
+export function checkCallback(callback: unknown): asserts callback is () => void {
+  if (typeof callback !== 'function') throw invalid(`a callback must be a function, found ${show(callback)}`)
+}
+
 const OPEN_FLAGS = [
   'create',
   'exclusive',

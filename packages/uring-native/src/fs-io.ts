@@ -4,6 +4,7 @@ import { HoltError } from '@holt/errors'
 
 import {
   checkAligned,
+  checkCallback,
   checkDelay,
   checkLength,
   checkOpenOptions,
@@ -353,6 +354,7 @@ export class FsIo implements Io {
   setTimer(delayMs: number, callback: () => void): Timer {
     this.#assertUsable()
     checkDelay(delayMs)
+    checkCallback(callback)
     const timer: Timer = {
       cancel: () => {
         clearTimeout(timeout)
