@@ -1,4 +1,3 @@
-import type { BlobId } from '@holt/blob-buf-pool'
 import type { HoltError } from '@holt/errors'
 import type { CursorContract, CursorOptions, CursorStep } from './contract.js'
 import { COMMON_PREFIX, END, KEY } from './contract.js'
@@ -23,7 +22,7 @@ import {
   NODE4_BYTES,
   UNIT_BYTES,
 } from './layout.js'
-import { corruptNode, type ReadableTree } from './readable-tree.js'
+import { corruptNode, existingBlob, type ReadableTree } from './readable-tree.js'
 
 /** A tree that may change between a cursor's steps. */
 export interface CursorTree extends ReadableTree {
@@ -646,7 +645,7 @@ export class Cursor implements CursorContract {
     const { source } = this.#tree
     const { slab } = source
     let slot = source.pageTable[id] as number | undefined
-    if (slot === undefined || slot <= 0) slot = source.fault(id as BlobId)
+    if (slot === undefined || slot <= 0) slot = source.fault(existingBlob(id))
     const segment = slab.segments[slot >>> slab.segmentShift]
     this.#u8 = segment.u8
     this.#u16 = segment.u16

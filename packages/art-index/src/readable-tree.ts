@@ -1,4 +1,4 @@
-import type { BlobId, SlabSegment } from '@holt/blob-buf-pool'
+import { type BlobId, MAX_BLOB_ID, type SlabSegment } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
 import type { FrameSource } from './frame-source.js'
 import { ENTRY_BYTES, ENTRY_TABLE, FIRST_REF, MAX_ENTRIES, UNIT_BYTES } from './layout.js'
@@ -15,6 +15,13 @@ export function corruptNode(blob: number, ref: number, what: string): HoltError 
     'HOLT_CORRUPT',
     `blob ${String(blob)}, ref ${String(ref)} (byte ${String(ref * UNIT_BYTES)}): ${what}`,
   )
+}
+
+/** Throws `HOLT_CORRUPT` when no blob can have this id, which then was read from damaged bytes. */
+export function existingBlob(id: number): BlobId {
+  if (id < 1 || id > MAX_BLOB_ID)
+    throw new HoltError('HOLT_CORRUPT', `a crossing leads to blob ${String(id)}, which cannot exist`)
+  return id as BlobId
 }
 
 const NOTHING: SlabSegment = {
@@ -50,7 +57,7 @@ export class FrameReader {
   enter(id: number): void {
     const { source } = this
     let slot = source.pageTable[id] as number | undefined
-    if (slot === undefined || slot <= 0) slot = source.fault(id as BlobId)
+    if (slot === undefined || slot <= 0) slot = source.fault(existingBlob(id))
     const { slab } = source
     const segment = slab.segments[slot >>> slab.segmentShift]
     this.blob = id

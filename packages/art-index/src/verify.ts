@@ -1,0 +1,186 @@
+import { type BlobId, MAX_BLOB_ID } from '@holt/blob-buf-pool'
+import { isHoltError } from '@holt/errors'
+import { MAX_INDEX_KEY_BYTES } from './layout.js'
+import { FrameReader, type ReadableTree } from './readable-tree.js'
+import { type FoundCrossing, type FrameFacts, FrameVerifier } from './verify-frame.js'
+
+/** One thing that is wrong, and where. */
+export interface TreeProblem {
+  readonly blobId: BlobId
+  /** The node, in 8-byte units from the start of the frame; 0: the frame's header. */
+  readonly ref: number
+  readonly what: string
+}
+
+export interface VerifyReport {
+  /** Empty for a sound tree. At most {@link MAX_PROBLEMS}. */
+  readonly problems: readonly TreeProblem[]
+  /** Problems found beyond those listed. */
+  readonly problemsLeftOut: number
+  /** Every frame that the tree reaches, parents before children: whatever else a store holds does not belong to it. */
+  readonly blobIds: readonly BlobId[]
+  readonly entries: number
+  readonly nodes: number
+  readonly crossings: number
+  readonly keys: number
+  readonly valueBytes: number
+  readonly longestKeyBytes: number
+}
+
+export interface VerifiableTree extends ReadableTree {
+  /** Bytes of each frame that may be in use. Default all of a frame. */
+  readonly usableBytes?: number
+}
+
+export const MAX_PROBLEMS = 1_000
+
+interface Parent {
+  readonly blob: BlobId
+  /** The inner node whose children the crossings are; 0 where a crossing is itself an entry's root. */
+  readonly node: number
+  readonly hasPrefix: boolean
+  /** Start of each entry: bytes of the path to it. Undefined: nothing leads there. */
+  readonly depths: (number | undefined)[]
+}
+
+/**
+ * Looks at every byte that makes up a tree, and checks each rule of the layout: every node is whole, of a known type,
+ * ordered, neither too full nor too empty, lies in no other and in no free block; every frame has one parent frame,
+ * its entries are children of one node there and each has one crossing; counts, sums, chains, free lists and the bound
+ * of the longest key agree with what is there.
+ *
+ * Reports what it finds instead of throwing it; damaged bytes lead neither out of the frame nor around in circles. Uses
+ * one frame at a time. Throws only what the source's `fault` throws, unless that is `HOLT_CORRUPT`.
+ */
+export function verifyTree(tree: VerifiableTree): VerifyReport {
+  const reader = new FrameReader(tree.source)
+  const problems: TreeProblem[] = []
+  let problemsLeftOut = 0
+  const report = (blobId: BlobId, ref: number, what: string): void => {
+    if (problems.length < MAX_PROBLEMS) problems.push({ blobId, ref, what })
+    else problemsLeftOut++
+  }
+  const verifier = new FrameVerifier(reader, tree.usableBytes ?? reader.frameBytes, report)
+  const parents = new Map<BlobId, Parent>()
+  const facts = new Map<BlobId, FrameFacts>()
+  const queue: BlobId[] = [tree.rootId]
+  parents.set(tree.rootId, { blob: tree.rootId, node: 0, hasPrefix: false, depths: [0] })
+
+  const meet = (blob: BlobId, crossing: FoundCrossing): void => {
+    const { ref, child, childEntry, parentNode, depth, hasPrefix } = crossing
+    if (child < 1 || child > MAX_BLOB_ID) {
+      report(blob, ref, `a crossing to blob ${String(child)}, which cannot exist`)
+      return
+    }
+    const known = parents.get(child)
+    if (known === undefined) {
+      const depths: (number | undefined)[] = []
+      depths[childEntry] = depth
+      parents.set(child, { blob, node: parentNode, hasPrefix, depths })
+      queue.push(child)
+      return
+    }
+    const name = `blob ${String(child)}`
+    if (child === tree.rootId) report(blob, ref, `a crossing to ${name}, which is the root`)
+    else if (known.blob !== blob || known.node !== parentNode) {
+      const other = `blob ${String(known.blob)}, ref ${String(known.node)}`
+      report(blob, ref, `a crossing to ${name}, which is a child of ${other} already`)
+    } else if (known.depths[childEntry] !== undefined)
+      report(blob, ref, `a second crossing to entry ${String(childEntry)} of ${name}`)
+    else if (hasPrefix || known.hasPrefix)
+      report(blob, ref, `several crossings to ${name}, and one has a prefix`)
+    else known.depths[childEntry] = depth
+  }
+
+  let entries = 0
+  let nodes = 0
+  let crossings = 0
+  let keys = 0
+  let valueBytes = 0
+  for (const blob of queue) {
+    const parent = parents.get(blob)
+    if (parent === undefined) continue
+    try {
+      reader.enter(blob)
+    } catch (error) {
+      if (!isHoltError(error, 'HOLT_CORRUPT')) throw error
+      report(blob, 0, `the frame cannot be read: ${error.message}`)
+      continue
+    }
+    const isRoot = blob === tree.rootId
+    const found = verifier.verify(blob, isRoot, parent.depths)
+    facts.set(blob, found)
+    const used = found.entries.filter((entry) => entry !== undefined).length
+    if (parent.hasPrefix && used > 1)
+      report(
+        blob,
+        0,
+        `${String(used)} entries, though the crossing in blob ${String(parent.blob)} has a prefix`,
+      )
+    nodes += found.nodes
+    for (const entry of found.entries) {
+      if (entry === undefined) continue
+      entries++
+      keys += entry.keys
+      valueBytes += entry.valueBytes
+      crossings += entry.crossings.length
+      for (const crossing of entry.crossings) meet(blob, crossing)
+    }
+  }
+
+  const longestKeyBytes = verifyLongestKeys(queue, facts, report)
+  if (longestKeyBytes > MAX_INDEX_KEY_BYTES)
+    report(
+      tree.rootId,
+      0,
+      `a key of ${String(longestKeyBytes)} bytes, at most ${String(MAX_INDEX_KEY_BYTES)} are allowed`,
+    )
+  const blobIds = queue.filter((blob) => facts.has(blob))
+  return {
+    problems,
+    problemsLeftOut,
+    blobIds,
+    entries,
+    nodes,
+    crossings,
+    keys,
+    valueBytes,
+    longestKeyBytes,
+  }
+}
+
+/** Children come behind their parents in `queue`: so backwards each frame's lengths are known before its parent asks. */
+function verifyLongestKeys(
+  queue: readonly BlobId[],
+  facts: ReadonlyMap<BlobId, FrameFacts>,
+  report: (blob: BlobId, ref: number, what: string) => void,
+): number {
+  const longest = new Map<BlobId, number[]>()
+  let ofRoot = 0
+  for (let i = queue.length - 1; i >= 0; i--) {
+    const blob = queue[i]
+    const found = facts.get(blob)
+    if (found === undefined) continue
+    const lengths: number[] = []
+    found.entries.forEach((entry, number) => {
+      if (entry === undefined) return
+      let length = entry.longestKeyBytes
+      for (const crossing of entry.crossings) {
+        const below = longest.get(crossing.child)?.[crossing.childEntry] ?? 0
+        length = Math.max(length, crossing.depth - entry.depth + below)
+      }
+      if (length > entry.maxKeyBytes) {
+        const bound = String(entry.maxKeyBytes)
+        report(
+          blob,
+          0,
+          `entry ${String(number)} has a key of ${String(length)} bytes below it, its bound says ${bound}`,
+        )
+      }
+      lengths[number] = length
+    })
+    longest.set(blob, lengths)
+    if (i === 0) ofRoot = lengths[0] ?? 0
+  }
+  return ofRoot
+}
