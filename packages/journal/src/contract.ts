@@ -1,17 +1,29 @@
-/**
- * A place in the log: segment number × 2^32 + byte offset in the segment. Ordered as a number.
- */
 declare const lsnBrand: unique symbol
+
+/**
+ * A place in the log: segment number × 2^28 + byte offset in the segment. Ordered as a number, exact up to
+ * {@link MAX_SEGMENT_NUMBER}; segments are smaller than 2^28 bytes. Offset 0, which no record has, means "before that
+ * segment": the position of a store that has no journal yet.
+ */
 export type Lsn = number & { readonly [lsnBrand]: never }
 
+/**
+ * 2^28: with it 2^25 segments (1 PiB of log at 32 MiB each) have exact positions in a double; 2^32 would have left
+ * 2^21, which a server that writes 100 MB/s uses up in a week.
+ */
+const SEGMENT_STRIDE = 2 ** 28
+
+/** The highest number a segment can have. */
+export const MAX_SEGMENT_NUMBER = 2 ** 25 - 1
+
 export function lsn(segmentNumber: number, offsetBytes: number): Lsn {
-  return (segmentNumber * 2 ** 32 + offsetBytes) as Lsn
+  return (segmentNumber * SEGMENT_STRIDE + offsetBytes) as Lsn
 }
 export function lsnSegment(position: Lsn): number {
-  return Math.floor(position / 2 ** 32)
+  return Math.floor(position / SEGMENT_STRIDE)
 }
 export function lsnOffset(position: Lsn): number {
-  return position % 2 ** 32
+  return position % SEGMENT_STRIDE
 }
 
 /** What an acknowledgement survives: the death of the process, or a power loss. */
@@ -78,6 +90,12 @@ export interface JournalContract {
   readonly stablePosition: Lsn
   /** Highest seq below which a crash cannot make the journal forget that it was handed out: durable seq or floor. */
   readonly durableSeq: number
+  /** Whether an appended record counts as acknowledged at `'os'` at once: the log is mapped. */
+  readonly immediate: boolean
+  /** Bytes appended since the journal was opened. */
+  readonly appendedBytes: number
+  /** Largest body that one record can have: a segment's room. */
+  readonly maxBodyBytes: number
   /** Segments that lie wholly before `position` may be used again or removed. */
   recycle(position: Lsn): void
   stats(): JournalStats
