@@ -23,7 +23,9 @@ afterAll(() => rmSync(workDirectory, { recursive: true, force: true }))
 /** The first block of code in a README, as it stands there. */
 function firstExample(readme: string): { readonly language: string; readonly code: string } | undefined {
   const block = /^```(ts|js)\n(.*?)^```$/ms.exec(readme)
-  return block === null ? undefined : { language: block[1] ?? '', code: block[2] ?? '' }
+  if (block === null) return undefined
+  const [, language, code] = block
+  return { language, code }
 }
 
 /** What plain Node 20 can run: no types, and `using` lowered. */
