@@ -1,0 +1,21 @@
+{
+  'targets': [
+    {
+      'target_name': 'holt_native',
+      'sources': [
+        'addon.cc',
+        'blocking.cc',
+        'crc32c.cc',
+        'env_state.cc',
+        'log_thread.cc',
+        'mapping.cc',
+        'ring.cc',
+        'ring_binding.cc',
+      ],
+      'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS', '_GNU_SOURCE'],
+      'cflags_cc!': ['-std=gnu++14', '-std=gnu++20', '-std=c++20'],
+      'cflags_cc': ['-std=c++17', '-O2', '-Wall', '-Wextra', '-fvisibility=hidden'],
+    },
+  ],
+}

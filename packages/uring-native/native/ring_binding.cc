@@ -1,0 +1,301 @@
+#include "ring_binding.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace holt {
+namespace {
+
+constexpr size_t kCommandNumbers = 8;
+constexpr size_t kStatxBytes = 256;
+constexpr uint8_t kRequiredOpcodes[] = {kOpNop,  kOpFsync, kOpFallocate, kOpOpenat,   kOpClose,  kOpStatx,
+                                        kOpRead, kOpWrite, kOpRenameat,  kOpUnlinkat, kOpLinkat};
+
+struct Bytes {
+  uint8_t* data = nullptr;
+  size_t length = 0;
+};
+
+Bytes BytesAt(napi_env env, napi_value held, uint32_t index) {
+  napi_value element;
+  napi_typedarray_type type;
+  void* data = nullptr;
+  size_t length = 0;
+  if (napi_get_element(env, held, index, &element) != napi_ok) return {};
+  if (napi_get_typedarray_info(env, element, &type, &length, &data, nullptr, nullptr) != napi_ok) return {};
+  if (type != napi_uint8_array) return {};
+  return {static_cast<uint8_t*>(data), length};
+}
+
+// A path as the kernel wants it: ended by NUL, so that it cannot read beyond.
+const char* PathAt(napi_env env, napi_value held, uint32_t index) {
+  const Bytes bytes = BytesAt(env, held, index);
+  if (bytes.length == 0 || bytes.data[bytes.length - 1] != 0) return nullptr;
+  return reinterpret_cast<const char*>(bytes.data);
+}
+
+uint64_t Address(const void* pointer) { return static_cast<uint64_t>(reinterpret_cast<uintptr_t>(pointer)); }
+
+}  // namespace
+
+Napi::Value RingBinding::Create(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  EnvState* state = EnvState::Of(env);
+  int error = 0;
+  std::unique_ptr<Ring> ring = Ring::Create(info[0].ToNumber().Uint32Value(), &error);
+  if (ring == nullptr) return Napi::Number::New(env, error);
+  for (const uint8_t opcode : kRequiredOpcodes) {
+    if (!ring->Supports(opcode)) return Napi::Number::New(env, -EOPNOTSUPP);
+  }
+  auto* binding = new RingBinding(state, std::move(ring));
+  const uint32_t entries = binding->ring_->entries();
+  const int polled = uv_poll_init(state->loop(), &binding->poll_, binding->ring_->eventFd());
+  if (polled != 0) {
+    delete binding;
+    return Napi::Number::New(env, polled);
+  }
+  state->HandleOpened();
+  binding->poll_.data = binding;
+  uv_poll_start(&binding->poll_, UV_READABLE, OnReadable);
+  uv_unref(reinterpret_cast<uv_handle_t*>(&binding->poll_));
+
+  // Larger than what an engine keeps inside its moving heap, so the addresses hold for the arrays' lives.
+  const Napi::Array held = Napi::Array::New(env, 2 * entries);
+  Napi::Float64Array commands = Napi::Float64Array::New(env, kCommandNumbers * (entries < 64 ? 64 : entries));
+  Napi::Int32Array completions = Napi::Int32Array::New(env, 2 * (entries < 64 ? 64 : entries));
+  binding->commands_ = commands.Data();
+  binding->completions_ = completions.Data();
+  napi_create_reference(env, info[1], 1, &binding->onCompletions_);
+  napi_create_reference(env, held, 1, &binding->held_);
+  napi_create_reference(env, commands, 1, &binding->commandsRef_);
+  napi_create_reference(env, completions, 1, &binding->completionsRef_);
+  binding->harvested_.reserve(entries);
+  binding->closingFds_.assign(entries, -1);
+  binding->id_ = state->nextId++;
+  state->rings.emplace(binding->id_, binding);
+
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("id", Napi::Number::New(env, binding->id_));
+  result.Set("entries", Napi::Number::New(env, entries));
+  result.Set("setupFlags", Napi::Number::New(env, binding->ring_->setupFlags()));
+  result.Set("canTruncate", Napi::Boolean::New(env, binding->ring_->Supports(kOpFtruncate)));
+  result.Set("held", held);
+  result.Set("commands", commands);
+  result.Set("completions", completions);
+  return result;
+}
+
+// Fills one submission entry. A negative result says what is wrong with the command, before the kernel saw it.
+int RingBinding::PrepareOne(const double* command, napi_value held) {
+  const napi_env env = state_->env();
+  const auto opcode = static_cast<uint8_t>(command[0]);
+  const auto slot = static_cast<uint32_t>(command[1]);
+  const auto fd = static_cast<int32_t>(command[2]);
+  const auto offset = static_cast<uint64_t>(command[3]);
+  const auto start = static_cast<uint64_t>(command[4]);
+  const auto length = static_cast<uint32_t>(command[5]);
+  const auto flags = static_cast<uint32_t>(command[6]);
+
+  // Everything that can be refused is looked at before a slot is taken.
+  io_uring_sqe filled = {};
+  filled.fd = fd;
+  switch (opcode) {
+    case kOpRead:
+    case kOpWrite: {
+      const Bytes bytes = BytesAt(env, held, 2 * slot);
+      if (start > bytes.length || length > bytes.length - start) return -EFAULT;
+      filled.off = offset;
+      filled.addr = Address(bytes.data + start);
+      filled.len = length;
+      break;
+    }
+    case kOpFsync:
+      filled.fsync_flags = flags;
+      break;
+    case kOpFallocate:
+      filled.off = offset;
+      filled.addr = start;
+      filled.len = length;
+      break;
+    case kOpFtruncate:
+      filled.off = offset;
+      break;
+    case kOpClose:
+      if (slot < closingFds_.size()) closingFds_[slot] = fd;
+      break;
+    case kOpNop:
+      break;
+    case kOpStatx: {
+      const Bytes bytes = BytesAt(env, held, 2 * slot);
+      if (bytes.length < kStatxBytes) return -EFAULT;
+      filled.addr = Address("");
+      filled.off = Address(bytes.data);
+      filled.len = length;
+      filled.statx_flags = AT_EMPTY_PATH;
+      break;
+    }
+    case kOpOpenat:
+    case kOpMkdirat:
+    case kOpUnlinkat: {
+      const char* path = PathAt(env, held, 2 * slot);
+      if (path == nullptr) return -EFAULT;
+      filled.fd = AT_FDCWD;
+      filled.addr = Address(path);
+      filled.len = length;
+      filled.open_flags = flags;
+      break;
+    }
+    case kOpRenameat:
+    case kOpLinkat: {
+      const char* from = PathAt(env, held, 2 * slot);
+      const char* to = PathAt(env, held, 2 * slot + 1);
+      if (from == nullptr || to == nullptr) return -EFAULT;
+      filled.fd = AT_FDCWD;
+      filled.addr = Address(from);
+      filled.off = Address(to);
+      filled.len = static_cast<uint32_t>(AT_FDCWD);
+      break;
+    }
+    default:
+      return -EINVAL;
+  }
+  io_uring_sqe* sqe = ring_->Prepare(slot, opcode);
+  if (sqe == nullptr) return -EBUSY;
+  filled.opcode = sqe->opcode;
+  filled.user_data = sqe->user_data;
+  *sqe = filled;
+  return 0;
+}
+
+bool RingBinding::SubmitCommands(uint32_t count) {
+  napi_value held;
+  if (napi_get_reference_value(state_->env(), held_, &held) != napi_ok) return false;
+  for (uint32_t i = 0; i < count; i++) {
+    const double* command = commands_ + kCommandNumbers * i;
+    const int error = PrepareOne(command, held);
+    if (error != 0) {
+      harvested_.push_back({static_cast<uint32_t>(command[1]), error, static_cast<uint8_t>(command[0])});
+    }
+  }
+  ring_->Submit(&harvested_);
+  ring_->Harvest(&harvested_);
+  return true;
+}
+
+void RingBinding::NoteDescriptors(const RingCompletion& completion) {
+  if (completion.opcode == kOpOpenat && completion.result >= 0) state_->TrackFd(completion.result);
+  // Whatever else close() reports, the descriptor is gone, unless it was never tried.
+  if (completion.opcode == kOpClose && completion.result != -ECANCELED) {
+    state_->UntrackFd(closingFds_[completion.slot]);
+  }
+}
+
+// Moves what was harvested into JavaScript's array. A slot completes at most once a harvest, so it fits.
+uint32_t RingBinding::Deliver() {
+  uint32_t count = 0;
+  for (const RingCompletion& completion : harvested_) {
+    NoteDescriptors(completion);
+    if (count >= ring_->entries()) break;
+    completions_[2 * count] = static_cast<int32_t>(completion.slot);
+    completions_[2 * count + 1] = completion.result;
+    count++;
+  }
+  harvested_.clear();
+  return count;
+}
+
+napi_value RingBinding::Submit(napi_env env, napi_callback_info info) {
+  size_t argc = 2;
+  napi_value args[2];
+  void* data = nullptr;
+  napi_get_cb_info(env, info, &argc, args, nullptr, &data);
+  auto* state = static_cast<EnvState*>(data);
+  uint32_t id = 0;
+  uint32_t count = 0;
+  napi_get_value_uint32(env, args[0], &id);
+  napi_get_value_uint32(env, args[1], &count);
+  napi_value result;
+  const auto found = state->rings.find(id);
+  if (found == state->rings.end() || count > found->second->ring_->entries()) {
+    napi_create_int32(env, -EBADF, &result);
+    return result;
+  }
+  RingBinding* binding = found->second;
+  binding->SubmitCommands(count);
+  const uint32_t delivered = binding->Deliver();
+  binding->UpdateLoopReference();
+  napi_create_uint32(env, delivered, &result);
+  return result;
+}
+
+void RingBinding::UpdateLoopReference() {
+  const bool wanted = ring_->inFlight() > 0;
+  if (wanted == loopReferenced_) return;
+  loopReferenced_ = wanted;
+  auto* handle = reinterpret_cast<uv_handle_t*>(&poll_);
+  if (wanted) {
+    uv_ref(handle);
+  } else {
+    uv_unref(handle);
+  }
+}
+
+void RingBinding::OnReadable(uv_poll_t* handle, int, int) {
+  auto* binding = static_cast<RingBinding*>(handle->data);
+  EnvState* state = binding->state_;
+  uint64_t signals;
+  while (read(binding->ring_->eventFd(), &signals, sizeof(signals)) < 0 && errno == EINTR) {
+  }
+  binding->ring_->Harvest(&binding->harvested_);
+  const Napi::HandleScope scope(state->env());
+  const uint32_t count = binding->Deliver();
+  binding->UpdateLoopReference();
+  if (count == 0) return;
+  napi_value argument;
+  napi_create_uint32(state->env(), count, &argument);
+  // May close this binding: nothing of it is used afterwards.
+  state->CallBack(binding->onCompletions_, 1, &argument);
+}
+
+Napi::Value RingBinding::InFlight(const Napi::CallbackInfo& info) {
+  EnvState* state = EnvState::Of(info.Env());
+  const auto found = state->rings.find(info[0].ToNumber().Uint32Value());
+  return Napi::Number::New(info.Env(), found == state->rings.end() ? 0 : found->second->ring_->inFlight());
+}
+
+Napi::Value RingBinding::CloseById(const Napi::CallbackInfo& info) {
+  EnvState* state = EnvState::Of(info.Env());
+  const auto found = state->rings.find(info[0].ToNumber().Uint32Value());
+  if (found != state->rings.end()) found->second->Close();
+  return info.Env().Undefined();
+}
+
+void RingBinding::Close() {
+  harvested_.clear();
+  ring_->CancelAndDrain(&harvested_);
+  for (const RingCompletion& completion : harvested_) {
+    NoteDescriptors(completion);
+    if (completion.opcode == kOpOpenat && completion.result >= 0) {
+      // Nobody will ever learn of it.
+      close(completion.result);
+      state_->UntrackFd(completion.result);
+    }
+  }
+  state_->rings.erase(id_);
+  uv_poll_stop(&poll_);
+  ring_.reset();
+  const napi_env env = state_->env();
+  for (const napi_ref reference : {onCompletions_, held_, commandsRef_, completionsRef_}) {
+    napi_delete_reference(env, reference);
+  }
+  uv_close(reinterpret_cast<uv_handle_t*>(&poll_), [](uv_handle_t* handle) {
+    auto* binding = static_cast<RingBinding*>(handle->data);
+    EnvState* state = binding->state_;
+    delete binding;
+    state->HandleClosed();
+  });
+}
+
+}  // namespace holt

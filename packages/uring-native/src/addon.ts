@@ -1,0 +1,95 @@
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** A ring as {@link NativeAddon.createRing} hands it out. */
+export interface NativeRing {
+  readonly id: number
+  /** How many operations can be outstanding: the kernel may have clamped what was asked for. */
+  readonly entries: number
+  /** The IORING_SETUP flags the kernel took. */
+  readonly setupFlags: number
+  /** Whether the kernel's ring can truncate files (Linux 6.9). */
+  readonly canTruncate: boolean
+  /** The buffers of the operation in slot `s`, at `2 s` and `2 s + 1`. What is here stays alive. */
+  readonly held: (Uint8Array | undefined)[]
+  /** Eight numbers a command: opcode, slot, fd, offset, start or length, length or mode or mask, flags, unused. */
+  readonly commands: Float64Array
+  /** Two numbers a completion: slot, result. */
+  readonly completions: Int32Array
+}
+
+/**
+ * The functions of the C++ addon. They check no more than memory safety asks; a negative result is an errno. Everything
+ * belongs to the thread that loaded it.
+ */
+export interface NativeAddon {
+  /**
+   * CRC-32C of `length` bytes from `offset`, going on from `seed`, the CRC of the bytes before (0 if none), so that
+   * `crc32c(b, ..., crc32c(a, ..., 0))` is that of `a` followed by `b`.
+   */
+  crc32c(bytes: Uint8Array, offset: number, length: number, seed: number): number
+  /** The same without special instructions of the processor. */
+  crc32cSoftware(bytes: Uint8Array, offset: number, length: number, seed: number): number
+  /** The memory address of the array's first byte. Memory of a `SharedArrayBuffer` never moves. */
+  addressOf(bytes: Uint8Array): number
+
+  createRing(entries: number, onCompletions: (count: number) => void): NativeRing | number
+  submitRing(ring: number, count: number): number
+  ringInFlight(ring: number): number
+  closeRing(ring: number): void
+
+  createLogThread(onDone: (command: number, result: number) => void): number
+  logWriteDsync(thread: number, command: number, fd: number, bytes: Uint8Array, offset: number): void
+  logSync(thread: number, command: number, fd: number): void
+  logSyncAfter(thread: number, command: number, fd: number, delayMs: number): void
+  logCancel(thread: number, command: number): boolean
+  logTruncate(thread: number, command: number, fd: number, size: number): void
+  logBarrier(thread: number, command: number): void
+  logPopulate(thread: number, mapping: number, offset: number, length: number): void
+  closeLogThread(thread: number): void
+
+  mapFile(
+    fd: number,
+    length: number,
+  ): { readonly id: number; readonly buffer: ArrayBuffer } | number | undefined
+  detachMapping(mapping: number): boolean
+
+  readSync(fd: number, bytes: Uint8Array, offset: number): number
+  writeSync(fd: number, bytes: Uint8Array, offset: number, dsync: boolean): number
+  syncSync(fd: number): number
+  closeSync(fd: number): number
+  lockFile(path: string): number
+  setDirect(fd: number): number
+  directAlignment(fd: number): number
+}
+
+export type LoadedAddon = { readonly addon: NativeAddon } | { readonly reason: string }
+
+/** From `src/addon.ts` and from the bundle in `dist/` alike, the package's root is one directory up. */
+const addonPath = join(dirname(dirname(fileURLToPath(import.meta.url))), 'build', 'holt_native.node')
+
+let loaded: LoadedAddon | undefined
+
+/**
+ * The addon, or why there is none in one line. Loaded once a thread. `HOLT_NATIVE=off` in the environment switches it
+ * off.
+ */
+export function loadAddon(): LoadedAddon {
+  loaded ??= load()
+  return loaded
+}
+
+function load(): LoadedAddon {
+  if (process.env['HOLT_NATIVE'] === 'off')
+    return { reason: 'the native addon is switched off by HOLT_NATIVE=off' }
+  try {
+    return { addon: createRequire(import.meta.url)(addonPath) as NativeAddon }
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND') {
+      return { reason: 'the native addon is not built' }
+    }
+    const said = error instanceof Error ? error.message.split('\n', 1)[0] : String(error)
+    return { reason: `the native addon does not load: ${said ?? ''}` }
+  }
+}
