@@ -2,13 +2,13 @@ import { HoltError } from '@holt/errors'
 import type { HoltErrorCode } from '@holt/errors'
 
 /** The system's refusals that mean something of their own to callers; every other one is plainly `HOLT_IO`. */
-const CODE_OF_ERRNO: Readonly<Record<string, HoltErrorCode>> = {
-  ENOSPC: 'HOLT_NO_SPACE',
-  EDQUOT: 'HOLT_NO_SPACE',
-  EFBIG: 'HOLT_NO_SPACE',
-  EEXIST: 'HOLT_EXISTS',
-  ENOENT: 'HOLT_NOT_FOUND',
-}
+const CODE_OF_ERRNO: ReadonlyMap<string, HoltErrorCode> = new Map([
+  ['ENOSPC', 'HOLT_NO_SPACE'],
+  ['EDQUOT', 'HOLT_NO_SPACE'],
+  ['EFBIG', 'HOLT_NO_SPACE'],
+  ['EEXIST', 'HOLT_EXISTS'],
+  ['ENOENT', 'HOLT_NOT_FOUND'],
+])
 
 /**
  * The error for a system call that failed: `ENOSPC`, `EDQUOT` and `EFBIG` are `HOLT_NO_SPACE`, `EEXIST` is
@@ -19,7 +19,7 @@ const CODE_OF_ERRNO: Readonly<Record<string, HoltErrorCode>> = {
  * @param path - the file or directory it was about
  */
 export function systemError(errno: string, syscall: string, path: string, cause?: unknown): HoltError {
-  const code = CODE_OF_ERRNO[errno] ?? 'HOLT_IO'
+  const code = CODE_OF_ERRNO.get(errno) ?? 'HOLT_IO'
   return new HoltError(code, `${syscall} of '${path}' failed with ${errno}`, { errno, syscall, path, cause })
 }
 

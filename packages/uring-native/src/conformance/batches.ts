@@ -87,7 +87,7 @@ export function batchTests({ test }: Suite): void {
       null,
       3,
     ]) {
-      const batch = untyped<Transfer[]>([good, bad])
+      const batch: Transfer[] = untyped([good, bad])
       await rejects(() => io.readMany(opened, batch), 'HOLT_INVALID_ARGUMENT')
       await rejects(() => io.writeMany(opened, batch), 'HOLT_INVALID_ARGUMENT')
       await rejects(() => io.writeManyAndSync(opened, batch), 'HOLT_INVALID_ARGUMENT')

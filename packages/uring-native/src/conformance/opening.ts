@@ -91,7 +91,7 @@ export function openingTests({ test, alignedBytes }: Suite): void {
 
   test('bad paths are HOLT_INVALID_ARGUMENT wherever a path is taken', async ({ io, path, directory }) => {
     for (const bad of ['', 'a\0b', path('a\0b'), '\ud800', 7, undefined, null, {}]) {
-      const given = untyped<string>(bad)
+      const given: string = untyped(bad)
       const what = `path ${JSON.stringify(bad)}`
       await rejects(
         () => io.open(given, { access: 'readwrite', create: true }),
@@ -219,9 +219,10 @@ export function openingTests({ test, alignedBytes }: Suite): void {
 
   test('a thing that is no open file is HOLT_INVALID_ARGUMENT', async ({ io, path }) => {
     for (const bad of [undefined, null, 3, 'file', {}, { path: path('forged') }]) {
-      const forged = untyped<IoFile>(bad)
-      await rejects(() => io.read(forged, 0, new Uint8Array(1)), 'HOLT_INVALID_ARGUMENT', String(bad))
-      await rejects(() => io.close(forged), 'HOLT_INVALID_ARGUMENT', String(bad))
+      const forged: IoFile = untyped(bad)
+      const what = `file ${JSON.stringify(bad)}`
+      await rejects(() => io.read(forged, 0, new Uint8Array(1)), 'HOLT_INVALID_ARGUMENT', what)
+      await rejects(() => io.close(forged), 'HOLT_INVALID_ARGUMENT', what)
       throws(() => {
         io.syncSync(forged)
       }, 'HOLT_INVALID_ARGUMENT')

@@ -68,7 +68,7 @@ export function spaceTests({ test }: Suite): void {
   }) => {
     const opened = await file('sizes', pattern(100))
     for (const bad of [-1, 0.5, NaN, Infinity, 2 ** 53, '1', undefined, null]) {
-      const size = untyped<number>(bad)
+      const size: number = untyped(bad)
       const what = `size ${String(bad)}`
       await rejects(() => io.truncate(opened, size), 'HOLT_INVALID_ARGUMENT', what)
       await rejects(() => io.allocate(opened, size, 1), 'HOLT_INVALID_ARGUMENT', what)

@@ -37,17 +37,17 @@ export interface Scenario {
   readonly io: Io
   readonly directory: string
   /** A path in the test's directory. */
-  path(name: string): string
+  readonly path: (name: string) => string
   /** A file of the directory, made if absent, open for reading and writing, with these bytes written at 0. */
-  file(name: string, bytes?: Uint8Array): Promise<IoFile>
+  readonly file: (name: string, bytes?: Uint8Array) => Promise<IoFile>
   /** Ends the Io before the test does. */
-  dispose(): Promise<void>
+  readonly dispose: () => Promise<void>
 }
 
 export interface Suite {
   readonly supports: ConformanceSupports
   readonly alignedBytes: (lengthBytes: number) => Uint8Array
-  test(title: string, body: (scenario: Scenario) => Promise<void>): void
+  readonly test: (title: string, body: (scenario: Scenario) => Promise<void>) => void
 }
 
 export function makeSuite(options: ConformanceOptions): Suite {
@@ -58,13 +58,10 @@ export function makeSuite(options: ConformanceOptions): Suite {
       void options.test(title, async () => {
         const target = await options.factory()
         const { io, directory } = target
-        let disposed = false
-        const dispose = async (): Promise<void> => {
-          disposed = true
-          await io.dispose()
-        }
+        let disposed: Promise<void> | undefined
+        const dispose = (): Promise<void> => (disposed ??= io.dispose())
         const path = (name: string): string => `${directory}/${name}`
-        const file = async (name: string, bytes = new Uint8Array(0)): Promise<IoFile> => {
+        const file = async (name: string, bytes: Uint8Array = new Uint8Array(0)): Promise<IoFile> => {
           const opened = await io.open(path(name), { access: 'readwrite', create: true })
           await io.write(opened, 0, bytes)
           return opened
@@ -73,7 +70,7 @@ export function makeSuite(options: ConformanceOptions): Suite {
           await body({ io, directory, path, file, dispose })
         } finally {
           try {
-            if (!disposed) await dispose()
+            await dispose()
           } finally {
             await target.cleanup()
           }
@@ -164,6 +161,6 @@ export function throws(operation: () => unknown, code: HoltErrorCode, what = ope
 }
 
 /** Hands a value to a parameter that its type would refuse, as a caller without types would. */
-export function untyped<Parameter>(value: unknown): Parameter {
-  return value as Parameter
+export function untyped(value: unknown): never {
+  return value as never
 }

@@ -35,17 +35,35 @@ const FACES: readonly Face[] = [
   },
   {
     name: 'readSync and writeSync',
-    // An async function, so that what the blocking face throws becomes a rejection.
-    read: async (io, file, offsetBytes, into) => Promise.resolve(io.readSync(file, offsetBytes, into)),
-    write: async (io, file, offsetBytes, bytes) => Promise.resolve(io.writeSync(file, offsetBytes, bytes)),
+    read: (io, file, offsetBytes, into) =>
+      settle(() => {
+        io.readSync(file, offsetBytes, into)
+      }),
+    write: (io, file, offsetBytes, bytes) =>
+      settle(() => {
+        io.writeSync(file, offsetBytes, bytes)
+      }),
   },
   {
     name: 'readSync and writeDsyncSync',
-    read: async (io, file, offsetBytes, into) => Promise.resolve(io.readSync(file, offsetBytes, into)),
-    write: async (io, file, offsetBytes, bytes) =>
-      Promise.resolve(io.writeDsyncSync(file, offsetBytes, bytes)),
+    read: (io, file, offsetBytes, into) =>
+      settle(() => {
+        io.readSync(file, offsetBytes, into)
+      }),
+    write: (io, file, offsetBytes, bytes) =>
+      settle(() => {
+        io.writeDsyncSync(file, offsetBytes, bytes)
+      }),
   },
 ]
+
+/** Runs a blocking operation at once; what it throws becomes a rejection. */
+function settle(operation: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    operation()
+    resolve()
+  })
+}
 
 /** Reads and writes of single ranges. */
 export function transferTests({ test }: Suite): void {
@@ -145,7 +163,7 @@ export function transferTests({ test }: Suite): void {
       const opened = await file('offsets', pattern(100))
       for (const bad of [-1, -0.5, 0.5, NaN, Infinity, -Infinity, 2 ** 53, '0', 0n, undefined, null]) {
         const what = `offset ${String(bad)}`
-        const offset = untyped<number>(bad)
+        const offset: number = untyped(bad)
         await rejects(() => face.read(io, opened, offset, new Uint8Array(1)), 'HOLT_INVALID_ARGUMENT', what)
         await rejects(() => face.write(io, opened, offset, new Uint8Array(1)), 'HOLT_INVALID_ARGUMENT', what)
       }
