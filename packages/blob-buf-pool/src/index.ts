@@ -1,3 +1,4 @@
+export { FrameAbsent } from './frame-absent.js'
 export {
   blobId,
   ENVELOPE_BYTES,
