@@ -175,7 +175,7 @@ export class Checkpointer {
     const startedMs = io.nowMs()
     const epoch = ++this.#epochs
     const position = journal?.position
-    const journalBytes = journal?.stats().appendedBytes ?? 0
+    const journalBytes = journal?.appendedBytes ?? 0
     const note = this.#options.note()
     const cut = frames.cut()
     onEvent?.({ kind: 'start', epoch, frames: cut.frames.length })
@@ -211,6 +211,11 @@ export class Checkpointer {
     this.#options.frames.retired(cut)
     this.#framesFlushed += report.framesFlushed
     if (position !== undefined) this.#options.journal?.recycle(position)
+  }
+
+  /** Whether an epoch is under way. */
+  get running(): boolean {
+    return this.#running !== undefined
   }
 
   stats(): CheckpointStats {

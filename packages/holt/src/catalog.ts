@@ -1,0 +1,144 @@
+import { HoltError } from '@holt/errors'
+import type { Engine } from './engine.js'
+import { keyCodec, type KeyEncodingName } from './key-encoding.js'
+import { LIMITS } from './limits.js'
+import type { Operation } from './operation.js'
+import { withTreeId } from './range.js'
+
+/** What the catalogue keeps of a tree. */
+export interface TreeRecord {
+  readonly id: number
+  readonly keyEncoding: KeyEncodingName
+  /** Name of the value encoding. */
+  readonly valueEncoding: string
+}
+
+/** The catalogue is the tree with this id: name → record, as JSON text. */
+const CATALOG_ID = 0
+/** No tree can have the empty name: its record counts the ids handed out. */
+const COUNTER_NAME = ''
+const MAX_TREE_ID = 2 ** 32 - 1
+
+/** The named trees of a database. Creating one is an ordinary write. */
+export class Catalog {
+  readonly #engine: Engine
+  /** Creations under way, so that two calls for one name make one tree. */
+  readonly #creating = new Map<string, Promise<TreeRecord>>()
+
+  constructor(engine: Engine) {
+    this.#engine = engine
+  }
+
+  /** The record of a tree; `undefined` if there is none of that name. */
+  find(name: string): TreeRecord | undefined {
+    const value = this.#read(name)
+    return value === undefined ? undefined : parseRecord(name, value)
+  }
+
+  /** The tree's record, made if there is none. Rejects `HOLT_INVALID_ARGUMENT` for a name that cannot be one. */
+  async findOrCreate(name: string, keyEncoding: KeyEncodingName, valueEncoding: string): Promise<TreeRecord> {
+    checkName(name)
+    for (;;) {
+      const found = this.find(name)
+      if (found !== undefined) return found
+      const underWay = this.#creating.get(name)
+      if (underWay !== undefined) return await underWay
+      const creating = this.#create(name, keyEncoding, valueEncoding)
+      this.#creating.set(name, creating)
+      try {
+        return await creating
+      } finally {
+        this.#creating.delete(name)
+      }
+    }
+  }
+
+  async #create(name: string, keyEncoding: KeyEncodingName, valueEncoding: string): Promise<TreeRecord> {
+    for (;;) {
+      const last = this.#readCounter()
+      const id = (last?.id ?? CATALOG_ID) + 1
+      if (id > MAX_TREE_ID) throw new HoltError('HOLT_OUT_OF_MEMORY', 'all tree ids were handed out')
+      const record: TreeRecord = { id, keyEncoding, valueEncoding }
+      const counter = encode({ id })
+      const outcome = await this.#engine.write(
+        [
+          // Two creations at once would take the same id: the counter's version tells the second one.
+          last === undefined
+            ? { kind: 'putIfAbsent', key: catalogKey(COUNTER_NAME), value: counter }
+            : { kind: 'compareAndPut', key: catalogKey(COUNTER_NAME), value: counter, version: last.version },
+          { kind: 'putIfAbsent', key: catalogKey(name), value: encode(record) },
+        ] satisfies Operation[],
+        this.#engine.durability,
+      )
+      if (outcome.committed) return record
+      const found = this.find(name)
+      if (found !== undefined) return found
+    }
+  }
+
+  #readCounter(): { readonly id: number; readonly version: number } | undefined {
+    const value = this.#read(COUNTER_NAME)
+    if (value === undefined) return undefined
+    const id = parse(COUNTER_NAME, value)['id']
+    if (!Number.isSafeInteger(id)) throw corrupt(COUNTER_NAME)
+    return { id: id as number, version: this.#engine.index.foundVersion }
+  }
+
+  #read(name: string): Uint8Array | undefined {
+    const { index } = this.#engine
+    const key = catalogKey(name)
+    index.key.set(key)
+    if (!index.find(key.length)) return undefined
+    return index.foundBytes.slice(index.foundOffset, index.foundOffset + index.foundLength)
+  }
+}
+
+function checkName(name: unknown): asserts name is string {
+  if (typeof name !== 'string')
+    throw new HoltError('HOLT_INVALID_ARGUMENT', `a tree's name is ${typeof name}; a string is wanted`)
+  if (name === '') throw new HoltError('HOLT_INVALID_ARGUMENT', "a tree's name is empty")
+  const bytes = keyCodec('utf8').encode(name)
+  if (bytes.length > LIMITS.maxTreeNameBytes) {
+    throw new HoltError(
+      'HOLT_INVALID_ARGUMENT',
+      `a tree's name has ${String(bytes.length)} bytes; at most ${String(LIMITS.maxTreeNameBytes)} are allowed`,
+    )
+  }
+}
+
+function catalogKey(name: string): Uint8Array {
+  return withTreeId(CATALOG_ID, keyCodec('utf8').encode(name))
+}
+
+function encode(record: object): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify(record))
+}
+
+function corrupt(name: string, cause?: unknown): HoltError {
+  return new HoltError(
+    'HOLT_CORRUPT',
+    `the catalogue's record of tree ${JSON.stringify(name)} cannot be read`,
+    { cause },
+  )
+}
+
+function parse(name: string, value: Uint8Array): Readonly<Record<string, unknown>> {
+  let record: unknown
+  try {
+    record = JSON.parse(Buffer.from(value).toString('utf8'))
+  } catch (cause) {
+    throw corrupt(name, cause)
+  }
+  if (typeof record !== 'object' || record === null) throw corrupt(name)
+  return record as Readonly<Record<string, unknown>>
+}
+
+function parseRecord(name: string, value: Uint8Array): TreeRecord {
+  const { id, keyEncoding, valueEncoding }: { readonly [name in keyof TreeRecord]?: unknown } = parse(
+    name,
+    value,
+  )
+  const known = keyEncoding === 'utf8' || keyEncoding === 'view' || keyEncoding === 'buffer'
+  if (!Number.isSafeInteger(id) || !known || typeof valueEncoding !== 'string') throw corrupt(name)
+  return { id: id as number, keyEncoding, valueEncoding }
+}

@@ -1,0 +1,175 @@
+import { treeStatistics, type TreeStatistics, verifyTree, type VerifyReport } from '@holt/art-index'
+import { HoltError } from '@holt/errors'
+import { Catalog } from './catalog.js'
+import { raisedDurability } from './durability.js'
+import type { Engine } from './engine.js'
+import type { Version } from './entries.js'
+import { keyCodec, type KeyEncodingName, type KeyEncodings } from './key-encoding.js'
+import type { RecoveryStats } from './recovery.js'
+import type { DbStats } from './stats.js'
+import { type AtomicResult, Transaction } from './transaction.js'
+import { Tree, type WriteOptions } from './tree.js'
+import {
+  valueCodec,
+  type ValueEncoding,
+  type ValueEncodingName,
+  type ValueEncodings,
+} from './value-encoding.js'
+
+export interface TreeOptions<
+  N extends KeyEncodingName = KeyEncodingName,
+  E = ValueEncodingName | ValueEncoding<unknown>,
+> {
+  /** Default `'utf8'`. */
+  readonly keyEncoding?: N
+  /** Default `'view'`. */
+  readonly valueEncoding?: E
+}
+
+type ValueOf<E> = E extends ValueEncodingName
+  ? ValueEncodings[E]
+  : E extends ValueEncoding<infer V>
+    ? V
+    : never
+
+/** @internal What `open` joins into a database. */
+export interface DbParts {
+  readonly engine: Engine
+  readonly path: string | undefined
+  readonly recovery: RecoveryStats | undefined
+  /** Gives back what is not the engine's: lock, Io. */
+  readonly release: () => Promise<void>
+}
+
+/** An open database. Made by `open` and `openMemory`; end it with `close`. */
+export class Db implements AsyncDisposable {
+  /** The directory; `undefined` for a database in memory. */
+  readonly path: string | undefined
+  readonly #engine: Engine
+  readonly #catalog: Catalog
+  readonly #recovery: RecoveryStats | undefined
+  readonly #release: () => Promise<void>
+  #closing: Promise<void> | undefined
+
+  constructor(parts: DbParts) {
+    this.path = parts.path
+    this.#engine = parts.engine
+    this.#catalog = new Catalog(parts.engine)
+    this.#recovery = parts.recovery
+    this.#release = parts.release
+  }
+
+  /**
+   * The tree of that name, made if there is none. The names of its encodings are kept: another one at a later opening
+   * rejects with `HOLT_ENCODING`. `HOLT_INVALID_ARGUMENT` for an empty name, an unknown option or encoding.
+   */
+  async tree<N extends KeyEncodingName = 'utf8', E extends ValueEncodingName | ValueEncoding<never> = 'view'>(
+    name: string,
+    options: TreeOptions<N, E> = {},
+  ): Promise<Tree<KeyEncodings[N], ValueOf<E>>> {
+    this.#engine.assertOpen()
+    for (const option of Object.keys(options)) {
+      if (option !== 'keyEncoding' && option !== 'valueEncoding') {
+        throw new HoltError(
+          'HOLT_INVALID_ARGUMENT',
+          `'${option}' is no option of a tree; there are keyEncoding and valueEncoding`,
+        )
+      }
+    }
+    const keys = keyCodec((options.keyEncoding ?? 'utf8') as N)
+    const values = valueCodec<ValueOf<E>>((options.valueEncoding ?? 'view') as ValueEncodingName)
+    const record = await this.#catalog.findOrCreate(name, keys.name, values.name)
+    if (record.keyEncoding !== keys.name || record.valueEncoding !== values.name) {
+      throw new HoltError(
+        'HOLT_ENCODING',
+        `tree '${name}' was made with key encoding '${record.keyEncoding}' and value encoding '${record.valueEncoding}', not '${keys.name}' and '${values.name}'`,
+      )
+    }
+    return new Tree(this.#engine, name, record.id, keys, values)
+  }
+
+  /**
+   * Runs `collect`, which says what to do through `tx.in(tree)`, then applies all of it or nothing, in one journal
+   * record. Conditions are judged in order, each operation seeing the effects of those before it. `collect` must be
+   * synchronous (`HOLT_INVALID_ARGUMENT`); what it throws rejects, and nothing is changed.
+   */
+  async atomic(collect: (tx: Transaction) => void, options?: WriteOptions): Promise<AtomicResult> {
+    this.#engine.assertOpen()
+    const durability = raisedDurability(this.#engine.durability, options?.durability)
+    const tx = new Transaction(this.#engine)
+    const returned: unknown = collect(tx)
+    const operations = tx.end()
+    if (typeof returned === 'object' && returned !== null && 'then' in returned) {
+      // Whatever it does later comes too late; its failure must not go unheard either.
+      Promise.resolve(returned).catch(() => undefined)
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        'the callback of atomic is asynchronous; it must collect its operations at once',
+      )
+    }
+    const outcome = await this.#engine.write(operations, durability)
+    if (outcome.committed) return { committed: true, version: outcome.version as Version }
+    const { index, reason } = outcome.failed
+    const operation = operations[index]?.kind ?? 'put'
+    return { committed: false, failed: { index, operation, reason, key: tx.keyOf(index) } }
+  }
+
+  /** Resolves when all writes called before it survive a power loss. Without a journal that takes a checkpoint. */
+  sync(): Promise<void> {
+    return this.#engine.sync()
+  }
+
+  /** Writes all changes into the store's image, so that the journal behind it can be recycled. */
+  checkpoint(): Promise<void> {
+    return this.#engine.checkpoint()
+  }
+
+  /** Walks everything and checks every invariant of the tree. Throws `HOLT_CORRUPT` for a frame that fails its checks. */
+  verify(): VerifyReport {
+    this.#engine.assertOpen()
+    return verifyTree(this.#engine.index)
+  }
+
+  stats(): DbStats {
+    const { io, frames, store, journal, checkpointer, seq, waitingWrites, waitingBytes, durability } =
+      this.#engine
+    return {
+      durability,
+      io: { kind: io.kind, fallbackReason: io.fallbackReason, counters: io.counters },
+      writes: { seq, waiting: waitingWrites, waitingBytes },
+      cache: frames.stats(),
+      store: store.stats(),
+      journal: journal?.stats(),
+      checkpoint: checkpointer?.stats(),
+      recovery: this.#recovery,
+    }
+  }
+
+  /** Walks everything and counts frames, nodes, fill and depth. */
+  treeStatistics(): TreeStatistics {
+    this.#engine.assertOpen()
+    return treeStatistics(this.#engine.index)
+  }
+
+  /**
+   * Applies what waits, writes a last checkpoint, and gives everything back. Rejects with the cause when the journal
+   * was poisoned or the checkpoint failed; everything is given back then too, and what the journal holds is there at the
+   * next opening. A second call returns the same promise.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await this.#engine.close()
+    } finally {
+      await this.#release()
+    }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}

@@ -1,0 +1,159 @@
+import { HoltError } from '@holt/errors'
+import type { JournalContract, ReplayedRecord } from '@holt/journal'
+
+/**
+ * What a write came to once its conditions were resolved: the only thing the journal keeps, so that replay is exact.
+ *
+ * ```
+ * put     type 16   key length u16 | key | value
+ * delete  type 17   key
+ * batch   type 18   count u32, then each: kind u8 (0 put, 1 delete) | key length u16 | key | [value length u32 | value]
+ * ```
+ *
+ * Keys carry the four bytes of their tree's id. Little-endian.
+ */
+export type Effect =
+  | { readonly kind: 'put'; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly kind: 'delete'; readonly key: Uint8Array }
+
+export const PUT_RECORD = 16
+export const DELETE_RECORD = 17
+export const BATCH_RECORD = 18
+
+const BATCH_HEAD_BYTES = 4
+
+/** Bytes of the body of the record that {@link appendEffects} writes. */
+export function effectsBytes(effects: readonly Effect[]): number {
+  const [only] = effects
+  if (effects.length === 1 && only !== undefined)
+    return only.kind === 'put' ? 2 + only.key.length + only.value.length : only.key.length
+  let bytes = BATCH_HEAD_BYTES
+  for (const effect of effects)
+    bytes += 3 + effect.key.length + (effect.kind === 'put' ? 4 + effect.value.length : 0)
+  return bytes
+}
+
+/** Appends one record with all effects. The journal must have room for {@link effectsBytes}. */
+export function appendEffects(journal: JournalContract, seq: number, effects: readonly Effect[]): void {
+  const [only] = effects
+  if (only === undefined) return
+  if (effects.length > 1) appendBatch(journal, seq, effects)
+  else if (only.kind === 'put')
+    appendPut(journal, seq, only.key, only.key.length, only.value, 0, only.value.length)
+  else appendDelete(journal, seq, only.key, only.key.length)
+}
+
+export function putBytes(keyLength: number, valueLength: number): number {
+  return 2 + keyLength + valueLength
+}
+
+export function appendPut(
+  journal: JournalContract,
+  seq: number,
+  key: Uint8Array,
+  keyLength: number,
+  source: Uint8Array,
+  sourceOffset: number,
+  sourceLength: number,
+): void {
+  journal.reserve(PUT_RECORD, seq, 2 + keyLength + sourceLength)
+  const { body, bodyOffset } = journal
+  body[bodyOffset] = keyLength
+  body[bodyOffset + 1] = keyLength >>> 8
+  copy(key, 0, keyLength, body, bodyOffset + 2)
+  copy(source, sourceOffset, sourceLength, body, bodyOffset + 2 + keyLength)
+  journal.leave()
+}
+
+export function appendDelete(
+  journal: JournalContract,
+  seq: number,
+  key: Uint8Array,
+  keyLength: number,
+): void {
+  journal.reserve(DELETE_RECORD, seq, keyLength)
+  copy(key, 0, keyLength, journal.body, journal.bodyOffset)
+  journal.leave()
+}
+
+function appendBatch(journal: JournalContract, seq: number, effects: readonly Effect[]): void {
+  journal.reserve(BATCH_RECORD, seq, effectsBytes(effects))
+  const { body } = journal
+  let at = putUint32(body, journal.bodyOffset, effects.length)
+  for (const effect of effects) {
+    body[at] = effect.kind === 'put' ? 0 : 1
+    body[at + 1] = effect.key.length
+    body[at + 2] = effect.key.length >>> 8
+    body.set(effect.key, at + 3)
+    at += 3 + effect.key.length
+    if (effect.kind === 'put') {
+      at = putUint32(body, at, effect.value.length)
+      body.set(effect.value, at)
+      at += effect.value.length
+    }
+  }
+  journal.leave()
+}
+
+/** Below this many bytes a loop is faster than the call of `set` and the view it needs. */
+const LOOP_BYTES = 64
+
+function copy(from: Uint8Array, fromOffset: number, length: number, to: Uint8Array, toOffset: number): void {
+  if (length <= LOOP_BYTES) for (let i = 0; i < length; i++) to[toOffset + i] = from[fromOffset + i]
+  else to.set(from.subarray(fromOffset, fromOffset + length), toOffset)
+}
+
+function putUint32(bytes: Uint8Array, at: number, value: number): number {
+  bytes[at] = value
+  bytes[at + 1] = value >>> 8
+  bytes[at + 2] = value >>> 16
+  bytes[at + 3] = value >>> 24
+  return at + 4
+}
+
+/** The effects of a record, as copies. Throws `HOLT_CORRUPT` when the body is none of ours although its checksum holds. */
+export function decodeEffects(record: ReplayedRecord): Effect[] {
+  const { body } = record
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength)
+  let at = 0
+  const take = (length: number): Uint8Array => {
+    if (at + length > body.length)
+      throw malformed(record, `it ends ${String(at + length - body.length)} bytes early`)
+    at += length
+    return body.slice(at - length, at)
+  }
+  const number = (bytes: 1 | 2 | 4): number => {
+    if (at + bytes > body.length) throw malformed(record, 'it ends inside a length')
+    at += bytes
+    if (bytes === 1) return view.getUint8(at - 1)
+    return bytes === 2 ? view.getUint16(at - 2, true) : view.getUint32(at - 4, true)
+  }
+  const put = (valueBytes: () => number): Effect => {
+    const key = take(number(2))
+    return { kind: 'put', key, value: take(valueBytes()) }
+  }
+  const effects: Effect[] = []
+  if (record.type === PUT_RECORD) {
+    effects.push(put(() => body.length - at))
+  } else if (record.type === DELETE_RECORD) {
+    effects.push({ kind: 'delete', key: take(body.length) })
+  } else if (record.type === BATCH_RECORD) {
+    for (let count = number(4); count > 0; count--) {
+      const kind = number(1)
+      if (kind === 0) effects.push(put(() => number(4)))
+      else if (kind === 1) effects.push({ kind: 'delete', key: take(number(2)) })
+      else throw malformed(record, `it holds an effect of kind ${String(kind)}`)
+    }
+  } else {
+    throw malformed(record, `its type ${String(record.type)} is unknown`)
+  }
+  if (at !== body.length) throw malformed(record, `${String(body.length - at)} bytes are left over`)
+  return effects
+}
+
+function malformed(record: ReplayedRecord, what: string): HoltError {
+  return new HoltError(
+    'HOLT_CORRUPT',
+    `journal record with seq ${String(record.seq)} at position ${String(record.position)}: ${what}`,
+  )
+}

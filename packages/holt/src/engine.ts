@@ -1,0 +1,477 @@
+import type { ArtIndex } from '@holt/art-index'
+import { type BlobId, FrameAbsent } from '@holt/blob-buf-pool'
+import type { BlobStore, BufferManager } from '@holt/blob-store'
+import type { Checkpointer } from '@holt/checkpointer'
+import { HoltError, isHoltError } from '@holt/errors'
+import type { JournalContract } from '@holt/journal'
+import type { Io } from '@holt/uring-native'
+import type { Durability } from './durability.js'
+import { appendDelete, appendEffects, appendPut, type Effect, effectsBytes, putBytes } from './effect.js'
+import { LIMITS, SEQ_WINDOW } from './limits.js'
+import { keysOf, type Operation, operationBytes, type Resolution, resolveOperations } from './operation.js'
+import { TurnGuard } from './turn-guard.js'
+
+export interface EngineParts {
+  readonly io: Io
+  readonly frames: BufferManager
+  readonly index: ArtIndex
+  readonly store: BlobStore
+  /** Absent in `'memory'` mode. */
+  readonly journal: JournalContract | undefined
+  /** Absent in a database that lives in memory only. */
+  readonly checkpointer: Checkpointer | undefined
+  readonly durability: Durability
+  /** Highest seq that was ever handed out, as far as the files tell, and the first one that may be now, less one. */
+  readonly seq: number
+  /** Makes the store ready for changes: run once, before the first. */
+  readonly start: (seqFloor: number) => Promise<void>
+}
+
+/** How a batch ended: its commit seq, or the first operation whose condition did not hold. */
+export type BatchOutcome =
+  | { readonly committed: true; readonly version: number; readonly found: readonly boolean[] }
+  | { readonly committed: false; readonly failed: Extract<Resolution, { kind: 'failed' }> }
+
+/** A write that could not be applied at once. */
+interface WaitingWrite {
+  readonly operations: readonly Operation[]
+  readonly bytes: number
+  readonly durability: Durability
+  /** Frames loaded for it, pinned until it is applied. */
+  readonly pinned: BlobId[]
+  readonly resolve: (outcome: BatchOutcome | PromiseLike<BatchOutcome>) => void
+  readonly reject: (error: unknown) => void
+}
+
+const WANTS_SLOTS = -1
+const WANTS_STABLE_SEQ = -2
+
+/** Slots that one write should find free: copies of frames under a flush along its path, and the frames of a split. */
+const SLOTS_PER_WRITE = 4
+
+/**
+ * Joins the index, the cache, the journal and the checkpointer: the place where a write becomes one.
+ *
+ * A write that finds its frames in memory, slots and journal space free is applied at once, in one synchronous piece:
+ * seq, change, journal record. Any other joins one first-in, first-out queue, and so does every write behind it; it is
+ * invisible until applied, and its conditions are judged then. So writes apply in call order.
+ */
+export class Engine {
+  readonly index: ArtIndex
+  readonly frames: BufferManager
+  readonly io: Io
+  readonly store: BlobStore
+  readonly journal: JournalContract | undefined
+  readonly checkpointer: Checkpointer | undefined
+  readonly durability: Durability
+
+  readonly #start: (seqFloor: number) => Promise<void>
+  readonly #turns: TurnGuard
+  readonly #waiting: WaitingWrite[] = []
+  #waitingBytes = 0
+  #draining: Promise<void> | undefined
+  #seq: number
+  #seqFloor: number
+  /** The store is ready for changes and nobody has closed it: writes need not ask further. */
+  #writable = false
+  #started = false
+  #closed = false
+  /** What the write that was refused last wants: bytes of journal space, or one of the `WANTS_` constants. */
+  #wanted = 0
+  /** Set when the tree may be ahead of the journal: nothing may be written any more. */
+  #broken: HoltError | undefined
+
+  constructor(parts: EngineParts) {
+    this.io = parts.io
+    this.frames = parts.frames
+    this.index = parts.index
+    this.store = parts.store
+    this.journal = parts.journal
+    this.checkpointer = parts.checkpointer
+    this.durability = parts.durability
+    this.#start = parts.start
+    this.#seq = parts.seq
+    this.#seqFloor = parts.seq
+    this.#turns = new TurnGuard(parts.io)
+  }
+
+  /** The newest commit seq handed out. */
+  get seq(): number {
+    return this.#seq
+  }
+  get seqFloor(): number {
+    return this.#seqFloor
+  }
+  get waitingWrites(): number {
+    return this.#waiting.length
+  }
+  get waitingBytes(): number {
+    return this.#waitingBytes
+  }
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  // ---- reading -------------------------------------------------------------------------------------------------
+
+  /** Throws `HOLT_CLOSED` once the database was closed. */
+  assertOpen(): void {
+    if (this.#closed) throw new HoltError('HOLT_CLOSED', 'the database was closed')
+  }
+
+  // ---- writing -------------------------------------------------------------------------------------------------
+
+  /**
+   * Puts the key that lies in the index's scratch buffer. Resolves when acknowledged. Key and value sizes were checked.
+   */
+  put(
+    keyLength: number,
+    source: Uint8Array,
+    offset: number,
+    length: number,
+    durability: Durability,
+  ): Promise<void> {
+    const { index, journal } = this
+    if (
+      this.#writable &&
+      this.#waiting.length === 0 &&
+      this.#admit(putBytes(keyLength, length), SLOTS_PER_WRITE)
+    ) {
+      const seq = this.#seq + 1
+      if (this.#tryPut(keyLength, source, offset, length, seq)) {
+        this.#seq = seq
+        if (journal !== undefined) appendPut(journal, seq, index.key, keyLength, source, offset, length)
+        return this.#acknowledge(durability)
+      }
+    }
+    const key = index.key.slice(0, keyLength)
+    const value = source.slice(offset, offset + length)
+    return this.#enqueue([{ kind: 'put', key, value }], durability).then(() => undefined)
+  }
+
+  /** Deletes the key in the index's scratch buffer. Resolves, when acknowledged, to whether it was there. */
+  delete(keyLength: number, durability: Durability): Promise<boolean> {
+    const { index, journal } = this
+    if (this.#writable && this.#waiting.length === 0 && this.#admit(keyLength, SLOTS_PER_WRITE)) {
+      const deleted = this.#tryDelete(keyLength)
+      if (deleted === false) return Promise.resolve(false)
+      if (deleted === true) {
+        const seq = ++this.#seq
+        if (journal !== undefined) appendDelete(journal, seq, index.key, keyLength)
+        return this.#acknowledge(durability).then(() => true)
+      }
+    }
+    const key = index.key.slice(0, keyLength)
+    return this.#enqueue([{ kind: 'delete', key }], durability).then(
+      (outcome) => outcome.committed && outcome.found[0] === true,
+    )
+  }
+
+  /** Applies all operations or none. Resolves when acknowledged. */
+  write(operations: readonly Operation[], durability: Durability): Promise<BatchOutcome> {
+    if (this.#writable && this.#waiting.length === 0) {
+      try {
+        const outcome = this.#tryBatch(operations)
+        if (outcome !== undefined) return this.#acknowledged(outcome, durability)
+      } catch (error) {
+        if (!(error instanceof FrameAbsent)) return Promise.reject(asError(error))
+      }
+    }
+    return this.#enqueue(operations, durability)
+  }
+
+  /** All writes called before it are applied and survive a power loss. */
+  async sync(): Promise<void> {
+    this.assertOpen()
+    await this.#drained()
+    if (this.journal !== undefined) await this.journal.sync()
+    else await this.checkpointer?.checkpoint()
+  }
+
+  /** All writes called before it are part of a durable image. */
+  async checkpoint(): Promise<void> {
+    this.assertOpen()
+    await this.#drained()
+    if (this.checkpointer === undefined || !this.frames.hasDirt) return
+    if (!this.#started) await this.#begin()
+    await this.checkpointer.checkpoint()
+  }
+
+  /** Refuses further calls, applies what waits, writes a last checkpoint and ends the journal. */
+  async close(): Promise<void> {
+    this.assertOpen()
+    this.#closed = true
+    this.#writable = false
+    await this.#drained()
+    let failure: unknown
+    const attempt = async (step: () => Promise<void> | undefined): Promise<void> => {
+      try {
+        await step()
+      } catch (error) {
+        failure ??= error
+      }
+    }
+    if (this.#started && this.#broken === undefined) await attempt(() => this.checkpointer?.checkpoint())
+    await attempt(() => this.checkpointer?.close())
+    await attempt(() => this.journal?.close())
+    await attempt(() => this.store.close())
+    if (failure !== undefined) throw asError(failure)
+  }
+
+  // ---- applying at once ----------------------------------------------------------------------------------------
+
+  /** Whether a write of that size may go on now; if not, {@link #wanted} says what it wants. */
+  #admit(journalBytes: number, slots: number): boolean {
+    const { journal, frames, checkpointer } = this
+    if (!frames.reserve(Math.min(slots, frames.capacityFrames >>> 2))) {
+      // Where a checkpoint cannot help, because the write's own frames fill the cache, the cache grows instead.
+      if (checkpointer !== undefined && (frames.hasDirt || checkpointer.running)) {
+        this.#wanted = WANTS_SLOTS
+        return false
+      }
+    }
+    if (journal === undefined) return true
+    if (!journal.hasRoom(journalBytes)) {
+      this.#wanted = journalBytes
+      return false
+    }
+    if (this.#seq + 1 >= journal.durableSeq + SEQ_WINDOW) {
+      this.#wanted = WANTS_STABLE_SEQ
+      return false
+    }
+    return true
+  }
+
+  /** False when a frame is not in memory; nothing has changed then. */
+  #tryPut(keyLength: number, source: Uint8Array, offset: number, length: number, seq: number): boolean {
+    const { frames, index } = this
+    frames.mayBlock = false
+    try {
+      index.put(keyLength, source, offset, length, seq)
+      return true
+    } catch (error) {
+      if (error instanceof FrameAbsent) return false
+      throw this.#breaks(error)
+    } finally {
+      frames.mayBlock = true
+    }
+  }
+
+  #tryDelete(keyLength: number): boolean | undefined {
+    const { frames, index } = this
+    frames.mayBlock = false
+    try {
+      return index.delete(keyLength)
+    } catch (error) {
+      if (error instanceof FrameAbsent) return undefined
+      throw this.#breaks(error)
+    } finally {
+      frames.mayBlock = true
+    }
+  }
+
+  /**
+   * Resolves and applies a batch. `undefined` when slots or journal space are wanting. Throws {@link FrameAbsent} when
+   * a frame is. Either way nothing has changed.
+   */
+  #tryBatch(operations: readonly Operation[]): BatchOutcome | undefined {
+    const { frames, journal } = this
+    frames.mayBlock = false
+    try {
+      for (const operation of operations)
+        for (const key of keysOf(operation)) this.index.touch(this.#setKey(key))
+      const resolution = resolveOperations(operations, (key) => this.#read(key))
+      if (resolution.kind === 'failed') return { committed: false, failed: resolution }
+      const { effects, found } = resolution
+      if (effects.length === 0) return { committed: true, version: this.#seq, found }
+      const bytes = effectsBytes(effects)
+      const limit = Math.min(LIMITS.maxBatchBytes, journal?.maxBodyBytes ?? LIMITS.maxBatchBytes)
+      if (bytes > limit) throw batchTooLarge(bytes, limit)
+      if (!this.#admit(bytes, effects.length * SLOTS_PER_WRITE)) return undefined
+      const seq = this.#seq + 1
+      // From here on nothing may fail: all frames are in memory, the journal has room.
+      try {
+        for (const effect of effects) this.#apply(effect, seq)
+      } catch (error) {
+        throw this.#breaks(error)
+      }
+      this.#seq = seq
+      if (journal !== undefined) appendEffects(journal, seq, effects)
+      return { committed: true, version: seq, found }
+    } finally {
+      frames.mayBlock = true
+    }
+  }
+
+  #apply(effect: Effect, seq: number): void {
+    const keyLength = this.#setKey(effect.key)
+    if (effect.kind === 'put') this.index.put(keyLength, effect.value, 0, effect.value.length, seq)
+    else this.index.delete(keyLength)
+  }
+
+  #setKey(key: Uint8Array): number {
+    this.index.key.set(key)
+    return key.length
+  }
+
+  #read(key: Uint8Array): { version: number; value: () => Uint8Array } | undefined {
+    const { index } = this
+    if (!index.find(this.#setKey(key))) return undefined
+    const { foundBytes, foundOffset, foundLength, foundVersion } = index
+    return { version: foundVersion, value: () => foundBytes.slice(foundOffset, foundOffset + foundLength) }
+  }
+
+  /**
+   * The index promises that what it throws has changed nothing. Only an invariant that does not hold may mean a tree
+   * that is ahead of the journal: then nothing is written any more, as it might be written wrong.
+   */
+  #breaks(error: unknown): Error {
+    if (isHoltError(error) && error.code !== 'HOLT_INTERNAL') return error
+    this.#broken ??= new HoltError(
+      'HOLT_POISONED',
+      'a write failed half-way inside the index; open the store again',
+      { cause: error },
+    )
+    this.#writable = false
+    return asError(error)
+  }
+
+  #acknowledge(durability: Durability): Promise<void> {
+    const { journal } = this
+    this.checkpointer?.changed(journal === undefined ? 0 : journal.appendedBytes)
+    if (journal === undefined || durability === 'memory') return this.#turns.settled()
+    return durability === 'os' && journal.immediate ? this.#turns.settled() : journal.acknowledge(durability)
+  }
+
+  #acknowledged(outcome: BatchOutcome, durability: Durability): Promise<BatchOutcome> {
+    if (!outcome.committed) return Promise.resolve(outcome)
+    return this.#acknowledge(durability).then(() => outcome)
+  }
+
+  // ---- the queue -----------------------------------------------------------------------------------------------
+
+  #enqueue(operations: readonly Operation[], durability: Durability): Promise<BatchOutcome> {
+    if (this.#closed) return Promise.reject(new HoltError('HOLT_CLOSED', 'the database was closed'))
+    if (this.#broken !== undefined) return Promise.reject(this.#broken)
+    let bytes = 0
+    for (const operation of operations) bytes += operationBytes(operation)
+    if (this.#waiting.length > 0 && this.#waitingBytes + bytes > LIMITS.maxQueuedBytes) {
+      return Promise.reject(
+        new HoltError(
+          'HOLT_QUEUE_FULL',
+          `${String(this.#waitingBytes)} bytes of writes wait already; await some of them before the next`,
+        ),
+      )
+    }
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ operations, bytes, durability, pinned: [], resolve, reject })
+      this.#waitingBytes += bytes
+      this.#drain()
+    })
+  }
+
+  #drain(): void {
+    this.#draining ??= this.#drainQueue().finally(() => {
+      this.#draining = undefined
+    })
+  }
+
+  async #drained(): Promise<void> {
+    while (this.#draining !== undefined) await this.#draining
+  }
+
+  async #drainQueue(): Promise<void> {
+    for (let write = this.#waiting[0]; write !== undefined; write = this.#waiting[0]) {
+      try {
+        if (!this.#started) await this.#begin()
+        const outcome = await this.#whenApplied(write)
+        write.resolve(this.#acknowledged(outcome, write.durability))
+      } catch (error) {
+        write.reject(asError(error))
+      }
+      for (const id of write.pinned) this.frames.unpin(id)
+      this.#waiting.shift()
+      this.#waitingBytes -= write.bytes
+    }
+  }
+
+  /** The first write of this opening makes the files ready: an open that only reads changes nothing. */
+  async #begin(): Promise<void> {
+    await this.#start(this.#seqFloor)
+    this.#started = true
+    this.#writable = !this.#closed && this.#broken === undefined
+  }
+
+  async #whenApplied(write: WaitingWrite): Promise<BatchOutcome> {
+    const { journal, checkpointer } = this
+    for (;;) {
+      if (this.#broken !== undefined) throw this.#broken
+      try {
+        const outcome = this.#tryBatch(write.operations)
+        if (outcome !== undefined) return outcome
+      } catch (error) {
+        if (!(error instanceof FrameAbsent)) throw error
+        await this.#loadAhead(write)
+        continue
+      }
+      // Nothing was changed: wait for what is wanting, then try again.
+      if (this.#wanted === WANTS_SLOTS) await checkpointer?.whenRoom()
+      else if (this.#wanted === WANTS_STABLE_SEQ) await journal?.sync()
+      else await journal?.whenRoom(this.#wanted)
+    }
+  }
+
+  /** Loads, many at once, the frames that this write and those behind it are known to miss; pins those of this one. */
+  async #loadAhead(write: WaitingWrite): Promise<void> {
+    const own = this.#missing(write)
+    const loads = [...own].map(async (id) => {
+      await this.frames.load(id)
+      write.pinned.push(id)
+    })
+    for (const next of this.#waiting.slice(1, LOOK_AHEAD_WRITES)) {
+      for (const id of this.#missing(next)) {
+        if (own.has(id)) continue
+        own.add(id)
+        // A failure is the next write's to report, when its turn comes.
+        loads.push(this.frames.load(id).then(() => { this.frames.unpin(id) }, () => undefined)) // prettier-ignore
+      }
+    }
+    const settled = await Promise.allSettled(loads)
+    for (const result of settled) if (result.status === 'rejected') throw asError(result.reason)
+  }
+
+  #missing(write: WaitingWrite): Set<BlobId> {
+    const missing = new Set<BlobId>()
+    this.frames.mayBlock = false
+    try {
+      for (const operation of write.operations) {
+        for (const key of keysOf(operation)) {
+          try {
+            this.index.touch(this.#setKey(key))
+          } catch (error) {
+            if (!(error instanceof FrameAbsent)) throw error
+            missing.add(error.id)
+          }
+        }
+      }
+    } finally {
+      this.frames.mayBlock = true
+    }
+    return missing
+  }
+}
+
+const LOOK_AHEAD_WRITES = 17
+
+export function batchTooLarge(bytes: number, limit: number): HoltError {
+  return new HoltError(
+    'HOLT_BATCH_TOO_LARGE',
+    `the batch takes ${String(bytes)} bytes in the journal; at most ${String(limit)} are allowed`,
+  )
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error
+    ? error
+    : new HoltError('HOLT_INTERNAL', 'something that is no error was thrown', { cause: error })
+}

@@ -1,0 +1,130 @@
+import { isUtf8 } from 'node:buffer'
+import { HoltError } from '@holt/errors'
+import { LIMITS, TREE_ID_BYTES } from './limits.js'
+
+/** How keys look to the caller. Order is always that of the encoded bytes. */
+export type KeyEncodingName = 'utf8' | 'view' | 'buffer'
+
+export interface KeyEncodings {
+  readonly utf8: string
+  readonly view: Uint8Array
+  readonly buffer: Buffer
+}
+
+/** Translates between a caller's keys and bytes behind the tree's id. */
+export interface KeyCodec<K> {
+  readonly name: KeyEncodingName
+  /**
+   * Writes the key into `scratch` from {@link TREE_ID_BYTES} on and returns its length in bytes, without the id.
+   * Throws `HOLT_INVALID_KEY` for what is no key, `HOLT_KEY_TOO_LONG` beyond the limit.
+   */
+  write(key: unknown, scratch: Uint8Array): number
+  /** The key's own bytes, as a copy. Throws as `write` does. */
+  encode(key: unknown): Uint8Array
+  /** The key whose bytes are `bytes[from … to)`. Throws `HOLT_INVALID_KEY` when they do not decode. */
+  read(bytes: Buffer, from: number, to: number): K
+}
+
+const encoder = new TextEncoder()
+
+function wrongType(key: unknown, wanted: string): HoltError {
+  const found = key === null ? 'null' : typeof key
+  return new HoltError('HOLT_INVALID_KEY', `a key is ${found}; this tree's key encoding wants ${wanted}`)
+}
+
+function tooLong(lengthBytes: number): HoltError {
+  return new HoltError(
+    'HOLT_KEY_TOO_LONG',
+    `a key has ${String(lengthBytes)} bytes; at most ${String(LIMITS.maxKeyBytes)} are allowed`,
+  )
+}
+
+function checkString(key: unknown): string {
+  if (typeof key !== 'string') throw wrongType(key, 'a string')
+  if (!isWellFormed(key))
+    throw new HoltError('HOLT_INVALID_KEY', 'a key is an ill-formed string: it holds a lone surrogate')
+  // Up to a third of the limit no string can be too long: the exact count is only taken above.
+  if (key.length > LIMITS.maxKeyBytes / 3) {
+    const lengthBytes = Buffer.byteLength(key)
+    if (lengthBytes > LIMITS.maxKeyBytes) throw tooLong(lengthBytes)
+  }
+  return key
+}
+
+// `isWellFormed` is in every Node holt runs on, not yet in TypeScript's ES2023 library.
+const wellFormed = (String.prototype as unknown as { isWellFormed: (this: string) => boolean }).isWellFormed
+function isWellFormed(text: string): boolean {
+  return wellFormed.call(text)
+}
+
+function checkBytes(key: unknown, wanted: string): Uint8Array {
+  if (!(key instanceof Uint8Array)) throw wrongType(key, wanted)
+  if (key.length > LIMITS.maxKeyBytes) throw tooLong(key.length)
+  return key
+}
+
+const utf8: KeyCodec<string> = {
+  name: 'utf8',
+  write(key, scratch) {
+    const text = checkString(key)
+    return encoder.encodeInto(text, tailOf(scratch)).written
+  },
+  encode: (key) => encoder.encode(checkString(key)),
+  read(bytes, from, to) {
+    const text = bytes.utf8Slice(from, to)
+    if (text.includes('\ufffd') && !isUtf8(bytes.subarray(from, to))) {
+      throw new HoltError(
+        'HOLT_INVALID_KEY',
+        "a stored key is not valid UTF-8; open the tree with keyEncoding 'view' to read it",
+      )
+    }
+    return text
+  },
+}
+
+const view: KeyCodec<Uint8Array> = {
+  name: 'view',
+  write(key, scratch) {
+    const bytes = checkBytes(key, 'a Uint8Array')
+    scratch.set(bytes, TREE_ID_BYTES)
+    return bytes.length
+  },
+  encode: (key) => Uint8Array.prototype.slice.call(checkBytes(key, 'a Uint8Array')),
+  read: (bytes, from, to) => new Uint8Array(bytes.subarray(from, to)),
+}
+
+const buffer: KeyCodec<Buffer> = {
+  name: 'buffer',
+  write: view.write,
+  encode: view.encode,
+  read: (bytes, from, to) => Buffer.from(bytes.subarray(from, to)),
+}
+
+/** The part of a scratch buffer behind the tree's id; one view is kept per buffer, as making one costs more than using it. */
+const tails = new WeakMap<Uint8Array, Uint8Array>()
+let lastScratch: Uint8Array | undefined
+let lastTail: Uint8Array = new Uint8Array(0)
+function tailOf(scratch: Uint8Array): Uint8Array {
+  if (scratch === lastScratch) return lastTail
+  let tail = tails.get(scratch)
+  if (tail === undefined) {
+    tail = scratch.subarray(TREE_ID_BYTES)
+    tails.set(scratch, tail)
+  }
+  lastScratch = scratch
+  lastTail = tail
+  return tail
+}
+
+const CODECS = { utf8, view, buffer }
+
+/** Throws `HOLT_INVALID_ARGUMENT` for an unknown name. */
+export function keyCodec<N extends KeyEncodingName>(name: N): KeyCodec<KeyEncodings[N]> {
+  if (!Object.hasOwn(CODECS, name)) {
+    throw new HoltError(
+      'HOLT_INVALID_ARGUMENT',
+      `keyEncoding is ${JSON.stringify(name)}; 'utf8', 'view' or 'buffer' is wanted`,
+    )
+  }
+  return CODECS[name] as unknown as KeyCodec<KeyEncodings[N]>
+}

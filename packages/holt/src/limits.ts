@@ -1,0 +1,25 @@
+import { MAX_INLINE_VALUE_BYTES, MAX_KEY_BYTES } from '@holt/art-index'
+
+/** The limits of holt, each named once. What exceeds one is refused with an error that changes nothing. */
+export const LIMITS = {
+  /** Bytes of a key in its encoding. */
+  maxKeyBytes: MAX_KEY_BYTES,
+  /** Bytes of a value in its encoding. */
+  maxValueBytes: MAX_INLINE_VALUE_BYTES,
+  /** Bytes of a tree's name in UTF-8. */
+  maxTreeNameBytes: 1_024,
+  maxBatchOperations: 8_192,
+  /** Bytes of a batch as it is written to the journal. */
+  maxBatchBytes: 20 * 2 ** 20,
+  minCacheFrames: 16,
+  /** Bytes of writes that may wait for frames, journal space or a checkpoint. */
+  maxQueuedBytes: 64 * 2 ** 20,
+  /** Entries that one `list` returns at most. */
+  maxListEntries: 10_000,
+} as const
+
+/** Bytes of a tree's id in front of each of its keys. */
+export const TREE_ID_BYTES = 4
+
+/** How far versions may run ahead of the highest one that a crash cannot make the database forget. */
+export const SEQ_WINDOW = 2 ** 24

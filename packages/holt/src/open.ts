@@ -1,0 +1,199 @@
+import { resolve } from 'node:path'
+import { BufferManager, FileBlobStore, MemoryBlobStore } from '@holt/blob-store'
+import { ArtIndex } from '@holt/art-index'
+import { Checkpointer, EpochCommitter, type EpochWorker, ThreadEpochWorker } from '@holt/checkpointer'
+import { HoltError, isHoltError } from '@holt/errors'
+import { Journal, type Lsn } from '@holt/journal'
+import { addressOfBytes, FsIo, type Io, openIo } from '@holt/uring-native'
+import { Db } from './db.js'
+import { Engine } from './engine.js'
+import { decodeNote, encodeNote } from './engine-note.js'
+import { CHANNELS, publish } from './events.js'
+import { type OpenOptions, resolveOptions, type ResolvedOptions } from './options.js'
+import { recover } from './recovery.js'
+import { StoreLock } from './store-lock.js'
+
+/** Frames that a database in memory may grow to. */
+const MEMORY_FRAMES = 65_536
+
+/**
+ * Opens the database in a directory, and makes it if there is none.
+ *
+ * Throws `HOLT_INVALID_ARGUMENT` for unknown or wrong options, `HOLT_LOCKED` when it is open already, `HOLT_NOT_FOUND`
+ * (with `createIfMissing: false`), `HOLT_EXISTS` (with `errorIfExists`), `HOLT_NOT_A_STORE`, `HOLT_VERSION`,
+ * `HOLT_CORRUPT`, `HOLT_IO`.
+ */
+export async function open(path: string, options?: OpenOptions): Promise<Db> {
+  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
+    throw new HoltError(
+      'HOLT_INVALID_ARGUMENT',
+      'the path of a database is a string, not empty and without NUL',
+    )
+  }
+  const resolved = resolveOptions(options)
+  const { io, isOwn } = chooseIo(resolved.io)
+  const undo: (() => Promise<void>)[] = []
+  if (isOwn) undo.push(() => io.dispose())
+  try {
+    // An Io of the caller's has its own idea of directories.
+    return await openIn(io, isOwn ? resolve(path) : path, resolved, undo)
+  } catch (error) {
+    await giveBack(undo)
+    throw error
+  }
+}
+
+/** A database in memory: the same engine without a disk. Options as of `open`, of which only some make sense here. */
+export function openMemory(options: Pick<OpenOptions, 'usableFrameBytes'> = {}): Promise<Db> {
+  const { usableFrameBytes } = resolveOptions(options)
+  const io = FsIo.create()
+  const store = new MemoryBlobStore()
+  const frames = new BufferManager({ store, capacityFrames: MEMORY_FRAMES, maxFrames: MEMORY_FRAMES })
+  const index = ArtIndex.create(frames, { usableFrameBytes })
+  const engine = new Engine({
+    io,
+    frames,
+    index,
+    store,
+    journal: undefined,
+    checkpointer: undefined,
+    durability: 'memory',
+    seq: 0,
+    start: () => Promise.resolve(),
+  })
+  return Promise.resolve(
+    new Db({ engine, path: undefined, recovery: undefined, release: () => io.dispose() }),
+  )
+}
+
+function chooseIo(wanted: ResolvedOptions['io']): { readonly io: Io; readonly isOwn: boolean } {
+  if (typeof wanted === 'string') return { io: openIo({ prefer: wanted }), isOwn: true }
+  return { io: wanted, isOwn: false }
+}
+
+async function giveBack(undo: readonly (() => Promise<void>)[]): Promise<void> {
+  for (const step of [...undo].reverse()) await step().catch(() => undefined)
+}
+
+async function openIn(
+  io: Io,
+  directory: string,
+  options: ResolvedOptions,
+  undo: (() => Promise<void>)[],
+): Promise<Db> {
+  await prepareDirectory(io, directory, options)
+  const lock = await StoreLock.acquire(io, directory)
+  undo.push(() => lock.release())
+
+  const store = await FileBlobStore.open({ io, directory })
+  undo.push(() => store.close())
+  const noteBytes = store.note()
+  const note = noteBytes === undefined ? undefined : decodeNote(noteBytes)
+  const frames = new BufferManager({
+    store,
+    capacityFrames: options.cacheFrames,
+    blobsInUse: store.list(),
+    addressOf: addressOfBytes,
+  })
+  const { durability } = options
+  const found = await Journal.open({
+    io,
+    directory,
+    storeId: store.storeId,
+    segmentBytes: options.segmentBytes,
+    syncIntervalMs: options.syncIntervalMs,
+    durability: durability === 'disk' ? 'disk' : 'os',
+    onEvent: (event) => {
+      if (event.kind === 'segment-switch')
+        publish(CHANNELS.segmentSwitch, { path: directory, segment: event.segment })
+      else if (event.kind === 'poisoned')
+        publish(CHANNELS.journalPoisoned, { path: directory, error: event.cause })
+    },
+  })
+  undo.push(() => found.close())
+  const { index, seq, stats } = await recover(frames, note, found, options.usableFrameBytes, () => io.nowMs())
+  const journal = durability === 'memory' ? undefined : found
+
+  const worker: EpochWorker =
+    options.checkpoint.thread && io.kind !== 'sim'
+      ? new ThreadEpochWorker({ store: store.worker, slab: frames.slab, slots: frames.slots, io: io.kind })
+      : new EpochCommitter({ store, slab: frames.slab, slots: frames.slots })
+  const checkpointer = new Checkpointer({
+    frames,
+    worker,
+    io,
+    journal,
+    triggers: options.checkpoint,
+    note: () =>
+      encodeNote({
+        rootId: index.rootId,
+        seq: engine.seq,
+        seqFloor: engine.seqFloor,
+        journalPosition: journal?.position ?? (0 as Lsn),
+      }),
+    onEvent: ({ kind, ...event }) => {
+      publish(kind === 'start' ? CHANNELS.checkpointStart : CHANNELS.checkpointEnd, {
+        path: directory,
+        ...event,
+      })
+    },
+  })
+  const engine = new Engine({
+    io,
+    frames,
+    index,
+    store,
+    journal,
+    checkpointer,
+    durability,
+    seq,
+    start: async (seqFloor) => {
+      await store.settle()
+      if (journal !== undefined) await journal.start(seqFloor)
+      // Without a journal the image itself must say which seqs may have been handed out.
+      else await checkpointer.checkpoint({ force: true })
+    },
+  })
+  const release = async (): Promise<void> => {
+    if (journal === undefined) await found.close()
+    await lock.release()
+    if (typeof options.io === 'string') await io.dispose()
+  }
+  return new Db({ engine, path: directory, recovery: stats, release })
+}
+
+/** Files that a database's directory may hold before its manifest is there: an opening was interrupted. */
+const OWN_FILES = /^(manifest(\.tmp)?|blobs\.dat|journal-\d+\.wal(\.tmp)?|lock(\..*)?)$/
+
+async function prepareDirectory(io: Io, directory: string, options: ResolvedOptions): Promise<void> {
+  const names = await listIfThere(io, directory)
+  if (names === undefined) {
+    if (!options.createIfMissing)
+      throw new HoltError('HOLT_NOT_FOUND', `there is no database at ${directory}`, { path: directory })
+    await io.mkdir(directory)
+    return
+  }
+  const isStore = names.includes('manifest')
+  if (isStore && options.errorIfExists)
+    throw new HoltError('HOLT_EXISTS', `there is a database at ${directory} already`, { path: directory })
+  if (isStore) return
+  const foreign = names.find((name) => !OWN_FILES.test(name))
+  if (foreign !== undefined) {
+    throw new HoltError(
+      'HOLT_NOT_A_STORE',
+      `${directory} is no holt database: it holds '${foreign}' and no manifest`,
+      { path: directory },
+    )
+  }
+  if (!options.createIfMissing)
+    throw new HoltError('HOLT_NOT_FOUND', `there is no database in ${directory}`, { path: directory })
+}
+
+async function listIfThere(io: Io, directory: string): Promise<string[] | undefined> {
+  try {
+    return await io.list(directory)
+  } catch (error) {
+    if (isHoltError(error, 'HOLT_NOT_FOUND')) return undefined
+    throw error
+  }
+}

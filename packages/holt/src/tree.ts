@@ -1,0 +1,287 @@
+import { HoltError } from '@holt/errors'
+import { type Durability, raisedDurability } from './durability.js'
+import type { BatchOutcome, Engine } from './engine.js'
+import type { Entry, KeyEntry, Version, VersionedValue } from './entries.js'
+import type { KeyCodec } from './key-encoding.js'
+import { LIMITS, TREE_ID_BYTES } from './limits.js'
+import { encodeToken, resumeAt } from './list-token.js'
+import type { Operation } from './operation.js'
+import {
+  checkLimit,
+  cursorOptions,
+  type DelimiterOptions,
+  type RangeOptions,
+  withTreeId,
+  writeTreeId,
+} from './range.js'
+import { EntryCursor, ScanIterator } from './scan.js'
+import type { ValueCodec } from './value-encoding.js'
+
+/** What a single write may ask for. */
+export interface WriteOptions {
+  /** `'disk'` over a database of durability `'os'`: this write, and all before it, survive a power loss. */
+  readonly durability?: Durability
+}
+
+export interface RenameOptions extends WriteOptions {
+  /** Replace what is at the destination. Default false. */
+  readonly force?: boolean
+}
+
+export interface ListOptions<K> extends RangeOptions<K> {
+  readonly delimiter?: K
+  /** Go on where the listing that returned this token stopped. */
+  readonly after?: string
+}
+
+export interface Listing<K, V, E = Entry<K, V>> {
+  readonly entries: readonly E[]
+  /** Where to go on; `undefined` when there is no more. */
+  readonly next: string | undefined
+}
+
+/**
+ * A named tree: an ordered map from keys to values.
+ *
+ * Reads are synchronous; a read of what is not in memory waits for the disk. Writes return promises and never throw
+ * synchronously. Writes of one thread apply in call order, and are visible at the latest when their promise resolves.
+ *
+ * Every method may fail with `HOLT_CLOSED` after `db.close()`, with `HOLT_INVALID_KEY` or `HOLT_KEY_TOO_LONG` for its
+ * key, with `HOLT_CORRUPT` or `HOLT_IO` when a frame cannot be read. Writes besides: `HOLT_VALUE_TOO_LARGE`,
+ * `HOLT_ENCODING`, `HOLT_NO_SPACE`, `HOLT_POISONED`, `HOLT_QUEUE_FULL`, `HOLT_CHECKPOINT_FAILED`.
+ */
+export class Tree<K, V> {
+  readonly name: string
+  readonly #id: number
+  readonly #engine: Engine
+  readonly #keys: KeyCodec<K>
+  readonly #values: ValueCodec<V>
+
+  /** Made by `db.tree(name)`. */
+  constructor(engine: Engine, name: string, id: number, keys: KeyCodec<K>, values: ValueCodec<V>) {
+    this.#engine = engine
+    this.name = name
+    this.#id = id
+    this.#keys = keys
+    this.#values = values
+  }
+
+  get keyEncoding(): string {
+    return this.#keys.name
+  }
+  get valueEncoding(): string {
+    return this.#values.name
+  }
+
+  // ---- reading -------------------------------------------------------------------------------------------------
+
+  /** The value of a key, as a copy of one's own; `undefined` if the key is not there. */
+  get(key: K): V | undefined {
+    if (!this.#find(key)) return undefined
+    const { index } = this.#engine
+    return this.#values.decode(index.foundBytes, index.foundOffset, index.foundLength)
+  }
+
+  /** Value and version of a key, of one instant; `undefined` if the key is not there. */
+  getRecord(key: K): VersionedValue<V> | undefined {
+    if (!this.#find(key)) return undefined
+    const { index } = this.#engine
+    const version = index.foundVersion as Version
+    return { value: this.#values.decode(index.foundBytes, index.foundOffset, index.foundLength), version }
+  }
+
+  /** Whether a key is there. */
+  has(key: K): boolean {
+    return this.#find(key)
+  }
+
+  /** Walks keys and values in byte order. Throws `HOLT_INVALID_ARGUMENT` for options that are none. */
+  scan(range: RangeOptions<K> & DelimiterOptions<K>): IterableIterator<Entry<K, V>>
+  scan(range?: RangeOptions<K>): IterableIterator<KeyEntry<K, V>>
+  scan(range: RangeOptions<K> = {}): IterableIterator<Entry<K, V>> {
+    return this.#scan(range, (cursor) => cursor.entry)
+  }
+
+  /** As `scan`, keys only (with a delimiter: common prefixes too). */
+  keys(range: RangeOptions<K> & Partial<DelimiterOptions<K>> = {}): IterableIterator<K> {
+    return this.#scan(range, (cursor) => cursor.key)
+  }
+
+  /** As `scan`, values only. */
+  values(range: RangeOptions<K> = {}): IterableIterator<V> {
+    return this.#scan(range, (cursor) => cursor.value)
+  }
+
+  /**
+   * One page of a walk: up to `limit` entries (default 1 000, at most 10 000), common prefixes counted, and a token to
+   * go on with. Throws `HOLT_INVALID_TOKEN` for a token of another query.
+   */
+  list(options: ListOptions<K> & DelimiterOptions<K>): Listing<K, V>
+  list(options?: Omit<ListOptions<K>, 'delimiter'>): Listing<K, V, KeyEntry<K, V>>
+  list(options: ListOptions<K> = {}): Listing<K, V> {
+    this.#engine.assertOpen()
+    const query = cursorOptions(this.#id, this.#keys, options)
+    const limit = Math.min(checkLimit(options.limit, DEFAULT_LIST_ENTRIES), LIMITS.maxListEntries)
+    const from = options.after === undefined ? query : resumeAt(query, options.after)
+    const entries: Entry<K, V>[] = []
+    if (from === undefined || limit === 0) return { entries, next: undefined }
+    const cursor = new EntryCursor(this.#engine, from, this.#keys, this.#values)
+    let last: { readonly key: Uint8Array; readonly isPrefix: boolean } | undefined
+    while (cursor.advance()) {
+      if (entries.length === limit && last !== undefined)
+        return { entries, next: encodeToken(query, last.key, last.isPrefix) }
+      entries.push(cursor.entry)
+      if (entries.length === limit) last = { key: cursor.keyBytes(), isPrefix: cursor.isPrefix }
+    }
+    return { entries, next: undefined }
+  }
+
+  #scan<T>(range: object, project: (cursor: EntryCursor<K, V>) => T): ScanIterator<K, V, T> {
+    this.#engine.assertOpen()
+    if ('after' in range)
+      throw new HoltError('HOLT_INVALID_ARGUMENT', "'after' is an option of list(), not of a scan")
+    const limit = checkLimit((range as RangeOptions<K>).limit, Infinity)
+    const cursor = new EntryCursor(
+      this.#engine,
+      cursorOptions(this.#id, this.#keys, range),
+      this.#keys,
+      this.#values,
+    )
+    return new ScanIterator(cursor, limit, project)
+  }
+
+  #find(key: K): boolean {
+    const engine = this.#engine
+    if (engine.closed) engine.assertOpen()
+    return engine.index.find(this.#scratch(key))
+  }
+
+  /** Encodes a key into the index's scratch buffer, behind the tree's id, and returns the length of both. */
+  #scratch(key: K): number {
+    const scratch = this.#engine.index.key
+    const length = this.#keys.write(key, scratch)
+    writeTreeId(this.#id, scratch)
+    return TREE_ID_BYTES + length
+  }
+
+  // ---- writing -------------------------------------------------------------------------------------------------
+
+  /**
+   * Puts a key. Resolves when acknowledged; the promise may be shared with other writes that were acknowledged
+   * together, so do not count writes by it.
+   */
+  put(key: K, value: V, options?: WriteOptions): Promise<void> {
+    try {
+      const engine = this.#engine
+      if (engine.closed) engine.assertOpen()
+      const durability = options === undefined ? engine.durability : durabilityOf(engine, options)
+      const bytes = this.#values.encode(value)
+      return engine.put(this.#scratch(key), bytes, 0, bytes.length, durability)
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  /** Deletes a key. Resolves to whether it was there. */
+  delete(key: K, options?: WriteOptions): Promise<boolean> {
+    try {
+      const engine = this.#engine
+      engine.assertOpen()
+      return engine.delete(this.#scratch(key), durabilityOf(engine, options))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  /** Puts a key that is not there yet. Resolves to its version, or `undefined` if it is there. */
+  putIfAbsent(key: K, value: V, options?: WriteOptions): Promise<Version | undefined> {
+    return this.#writeOne(
+      () => ({ kind: 'putIfAbsent', key: this.#key(key), value: this.#value(value) }),
+      options,
+    ).then(versionOf)
+  }
+
+  /** Puts a key whose version still is `version`. Resolves to the new version, or `undefined` if it is another by now. */
+  compareAndPut(key: K, value: V, version: Version, options?: WriteOptions): Promise<Version | undefined> {
+    return this.#writeOne(() => {
+      if (typeof version !== 'number')
+        throw new HoltError('HOLT_INVALID_ARGUMENT', `version is ${typeof version}; a number is wanted`)
+      return { kind: 'compareAndPut', key: this.#key(key), value: this.#value(value), version }
+    }, options).then(versionOf)
+  }
+
+  /**
+   * Moves a value to another key, atomically; it gets a new version, which is what this resolves to. Rejects
+   * `HOLT_NOT_FOUND` if there is no `from`, `HOLT_EXISTS` if there is a `to` and `force` is not set.
+   */
+  async rename(from: K, to: K, options: RenameOptions = {}): Promise<Version> {
+    const { force = false, ...write } = options
+    const outcome = await this.#writeOne(() => {
+      if (typeof force !== 'boolean')
+        throw new HoltError('HOLT_INVALID_ARGUMENT', `force is ${typeof force}; a boolean is wanted`)
+      return { kind: 'rename', key: this.#key(from), to: this.#key(to), force }
+    }, write)
+    if (outcome.committed) return outcome.version as Version
+    if (outcome.failed.reason === 'exists')
+      throw new HoltError('HOLT_EXISTS', 'there is a value at the destination already')
+    throw new HoltError('HOLT_NOT_FOUND', 'there is no value at the key to be renamed')
+  }
+
+  #writeOne(make: () => Operation, options: WriteOptions | undefined): Promise<BatchOutcome> {
+    try {
+      this.#engine.assertOpen()
+      return this.#engine.write([make()], durabilityOf(this.#engine, options))
+    } catch (error) {
+      return rejected(error)
+    }
+  }
+
+  #key(key: K): Uint8Array {
+    return withTreeId(this.#id, this.#keys.encode(key))
+  }
+
+  #value(value: V): Uint8Array {
+    const bytes = this.#values.encode(value)
+    return (bytes as unknown) === value ? bytes.slice() : bytes
+  }
+
+  // ---- for the package's own use -------------------------------------------------------------------------------
+
+  /** @internal What a batch needs to take this tree's operations. */
+  get [TREE_INTERNALS](): TreeInternals<K, V> {
+    return {
+      engine: this.#engine,
+      key: (key) => this.#key(key),
+      value: (value) => this.#value(value),
+      readKey: (bytes) => this.#keys.read(bytes, TREE_ID_BYTES, bytes.length),
+    }
+  }
+}
+
+export const TREE_INTERNALS: unique symbol = Symbol('holt.tree')
+
+export interface TreeInternals<K, V> {
+  readonly engine: Engine
+  readonly key: (key: K) => Uint8Array
+  readonly value: (value: V) => Uint8Array
+  readonly readKey: (bytes: Buffer) => K
+}
+
+const DEFAULT_LIST_ENTRIES = 1_000
+
+function durabilityOf(engine: Engine, options: WriteOptions | undefined): Durability {
+  if (options === undefined) return engine.durability
+  for (const name of Object.keys(options)) {
+    if (name !== 'durability')
+      throw new HoltError('HOLT_INVALID_ARGUMENT', `'${name}' is no option of a write`)
+  }
+  return raisedDurability(engine.durability, options.durability)
+}
+
+function versionOf(outcome: BatchOutcome): Version | undefined {
+  return outcome.committed ? (outcome.version as Version) : undefined
+}
+
+function rejected(error: unknown): Promise<never> {
+  return Promise.reject(error instanceof Error ? error : new HoltError('HOLT_INTERNAL', String(error)))
+}

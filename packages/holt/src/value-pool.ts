@@ -1,0 +1,42 @@
+/** Values above this have memory of their own, so that a small value kept for long does not keep a large pool. */
+const LARGEST_POOLED_BYTES = 1_024
+const POOL_BYTES = 65_536
+const NO_BYTES = new ArrayBuffer(0)
+
+/**
+ * Copies of stored values. Small ones are cut from a shared block: above 64 bytes a `Uint8Array` of its own costs ten
+ * times the view that it takes to cut one off.
+ */
+export class ValuePool {
+  #block = NO_BYTES
+  #usedBytes = 0
+  #buffer = Buffer.alloc(0)
+  #bufferSource: Uint8Array | undefined
+
+  /** A copy of `bytes[offset … + length)`. */
+  copy(bytes: Uint8Array, offset: number, length: number): Uint8Array {
+    if (length > LARGEST_POOLED_BYTES) {
+      const copy = new Uint8Array(length)
+      copy.set(bytes.subarray(offset, offset + length))
+      return copy
+    }
+    if (this.#usedBytes + length > this.#block.byteLength) {
+      this.#block = new ArrayBuffer(POOL_BYTES)
+      this.#usedBytes = 0
+    }
+    const at = this.#usedBytes
+    this.#usedBytes = at + ((length + 7) & ~7)
+    const copy = new Uint8Array(this.#block, at, length)
+    copy.set(bytes.subarray(offset, offset + length))
+    return copy
+  }
+
+  /** A Buffer over the same memory as `bytes`; the last one is kept, as lookups come from the same few segments. */
+  bufferOf(bytes: Uint8Array): Buffer {
+    if (this.#bufferSource !== bytes) {
+      this.#bufferSource = bytes
+      this.#buffer = Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length)
+    }
+    return this.#buffer
+  }
+}
