@@ -16,3 +16,16 @@ export { crc32c } from './crc32c.js'
 export { FsIo } from './fs-io.js'
 export type { FsIoOptions } from './fs-io.js'
 export { isProcessGone, processIdentity } from './process-identity.js'
+// What every implementation of Io shares: argument checks, the order of a batch, and the errors of system calls.
+export {
+  checkAligned,
+  checkDelay,
+  checkLength,
+  checkOpenOptions,
+  checkPath,
+  checkRange,
+  checkTransfer,
+  checkTransfers,
+} from './arguments.js'
+export { endOfFile, systemError } from './system-error.js'
+export { orderWrites } from './transfer-batch.js'
