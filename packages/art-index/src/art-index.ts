@@ -1,16 +1,46 @@
-import type { BlobId } from '@holt/blob-buf-pool'
+import { type BlobId, FRAME_BYTES, FRAME_SHIFT } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
 import type { ArtIndexContract } from './contract.js'
+import { corruptNode } from './corruption.js'
+import { applyDelete } from './delete.js'
+import { MATCH, type Outcome } from './descent.js'
 import type { FrameSource } from './frame-source.js'
+import { sameBytes } from './key-words.js'
 import {
   BUMP_UNITS,
+  CROSSING,
+  ENTRY_BYTES,
   ENTRY_COUNT,
   ENTRY_HIGH_WATER,
+  ENTRY_TABLE,
   FIRST_REF,
+  LEAF,
+  LEAF_HEADER_BYTES,
   MAX_INDEX_KEY_BYTES,
   MAX_USABLE_BYTES,
   MIN_USABLE_BYTES,
+  NODE16,
+  NODE16_BYTES,
+  NODE256,
+  NODE256_BYTES,
+  NODE4,
+  NODE48,
+  NODE48_BYTES,
+  NODE4_BYTES,
 } from './layout.js'
+import { ValueSource } from './leaf.js'
+import {
+  findInNode16,
+  NODE16_REFS,
+  NODE256_REFS,
+  NODE4_REFS,
+  NODE48_REFS,
+  NONE,
+  TERMINAL_REF,
+} from './node-search.js'
+import { ADDED, applyPut, NO_ROOM } from './put.js'
+import { makeRoom } from './spill.js'
+import { Tree } from './tree.js'
 
 export interface ArtIndexOptions {
   /** Bytes of each frame that may be used, page 0 included. Default all; tests take less, so that frames spill early. */
@@ -19,26 +49,37 @@ export interface ArtIndexOptions {
   readonly delimiter?: number
 }
 
-/** An adaptive radix tree over the frames of a {@link FrameSource}. One thread changes it. */
+/** A put that needs more rounds of making room than this shows a defect. */
+const MAX_ROUNDS = 16
+/** A node at or below this ref cannot reach the end of its frame: the largest body and the longest key lie before it. */
+const SAFE_REF = (FRAME_BYTES - NODE256_BYTES - MAX_INDEX_KEY_BYTES) >>> 3
+const TWO_32 = 2 ** 32
+const NO_BYTES = new Uint8Array(0)
+
+/**
+ * An adaptive radix tree (V. Leis, A. Kemper, T. Neumann, "The adaptive radix tree", 2013) over the frames of a
+ * {@link FrameSource}. One thread changes it.
+ */
 export class ArtIndex implements ArtIndexContract {
   readonly source: FrameSource
   readonly rootId: BlobId
   readonly usableBytes: number
-  readonly delimiter: number
   readonly key: Uint8Array
-  foundBytes: Uint8Array
+  foundBytes: Uint8Array = NO_BYTES
   foundOffset = 0
   foundLength = 0
-  foundVersion = 0
-  changes = 0
+  /** Begins as a fraction, so that the engine keeps this field as a double from the first. */
+  foundVersion = 0.5
+  readonly #tree: Tree
+  readonly #value = new ValueSource()
 
   private constructor(source: FrameSource, rootId: BlobId, options: ArtIndexOptions) {
+    const tree = new Tree(source, rootId, usableBytesOf(options), options.delimiter ?? 0x2f)
     this.source = source
     this.rootId = rootId
-    this.usableBytes = usableBytesOf(options)
-    this.delimiter = options.delimiter ?? 0x2f
-    this.key = new Uint8Array(MAX_INDEX_KEY_BYTES)
-    this.foundBytes = this.key
+    this.usableBytes = tree.usableBytes
+    this.key = tree.keyBytes.subarray(0, MAX_INDEX_KEY_BYTES)
+    this.#tree = tree
   }
 
   /** A new, empty tree: allocates its root frame. Throws `HOLT_INVALID_ARGUMENT` on options out of range. */
@@ -54,13 +95,144 @@ export class ArtIndex implements ArtIndexContract {
     return new ArtIndex(source, rootId, options)
   }
 
-  /** The tree whose root frame is `rootId`. */
+  /** The tree whose root frame is `rootId`. Throws `HOLT_INVALID_ARGUMENT` on options out of range. */
   static attach(source: FrameSource, rootId: BlobId, options: ArtIndexOptions = {}): ArtIndex {
     return new ArtIndex(source, rootId, options)
   }
 
+  get changes(): number {
+    return this.#tree.changes
+  }
+
+  /** Throws `FrameAbsent` as `FrameSource.fault` does, `HOLT_CORRUPT` on bytes the index never wrote. */
   find(keyLength: number): boolean {
-    throw new HoltError('HOLT_UNSUPPORTED', `find of ${String(keyLength)} bytes`)
+    const tree = this.#tree
+    const { source, keyBytes, keyWords } = tree
+    const { pageTable, slab } = source
+    const { segments, segmentShift, segmentMask } = slab
+    let id: number = tree.rootId
+    let entry = 0
+    let depth = 0
+    for (let hops = 0; hops <= MAX_INDEX_KEY_BYTES; hops++) {
+      let slot = pageTable[id]
+      if (!(slot > 0)) slot = source.fault(id as BlobId)
+      const segment = segments[slot >>> segmentShift]
+      const { u8, u16, u32 } = segment
+      const base = (slot & segmentMask) << FRAME_SHIFT
+      let ref = u16[(base + ENTRY_TABLE + entry * ENTRY_BYTES) >>> 1]
+      let type: number
+      let node: number
+      let word: number
+      for (;;) {
+        if (ref < FIRST_REF) {
+          if (ref === 0) return false
+          throw corruptNode(id, ref, 'a ref into page 0')
+        }
+        node = (base >>> 2) + (ref << 1)
+        word = u32[node] | 0
+        type = word & 7
+        if (type === LEAF || type === CROSSING) break
+        if (type === NODE4) {
+          if (ref > SAFE_REF) checkInside(id, ref, NODE4_BYTES + (word >>> 16))
+          const length = word >>> 16
+          if (length !== 0) {
+            if (length > keyLength - depth || !sameBytes(u32, node + 5, keyWords, depth, length)) return false
+            depth += length
+          }
+          if (depth < keyLength) {
+            const byte = keyBytes[depth++]
+            const keys = u32[node + 2] | 0
+            const refs = (node << 1) + NODE4_REFS
+            if ((keys & 0xff) === byte) ref = u16[refs]
+            else if (((keys >>> 8) & 0xff) === byte) ref = u16[refs + 1]
+            else if (((keys >>> 16) & 0xff) === byte) ref = u16[refs + 2]
+            else if (keys >>> 24 === byte) ref = u16[refs + 3]
+            else return false
+            continue
+          }
+        } else if (type === NODE16) {
+          if (ref > SAFE_REF) checkInside(id, ref, NODE16_BYTES + (word >>> 16))
+          const length = word >>> 16
+          if (length !== 0) {
+            if (length > keyLength - depth || !sameBytes(u32, node + 14, keyWords, depth, length))
+              return false
+            depth += length
+          }
+          if (depth < keyLength) {
+            const index = findInNode16(u32, node, keyBytes[depth++])
+            if (index === NONE) return false
+            ref = u16[(node << 1) + NODE16_REFS + index]
+            continue
+          }
+        } else if (type === NODE48) {
+          if (ref > SAFE_REF) checkInside(id, ref, NODE48_BYTES + (word >>> 16))
+          const length = word >>> 16
+          if (length !== 0) {
+            if (length > keyLength - depth || !sameBytes(u32, node + 90, keyWords, depth, length))
+              return false
+            depth += length
+          }
+          if (depth < keyLength) {
+            const position = u8[(node << 2) + 8 + keyBytes[depth++]]
+            if (position === 0) return false
+            if (position > 48) throw corruptNode(id, ref, `position ${String(position)} in a node48`)
+            ref = u16[(node << 1) + NODE48_REFS - 1 + position]
+            continue
+          }
+        } else if (type === NODE256) {
+          if (ref > SAFE_REF) checkInside(id, ref, NODE256_BYTES + (word >>> 16))
+          const length = word >>> 16
+          if (length !== 0) {
+            if (length > keyLength - depth || !sameBytes(u32, node + 130, keyWords, depth, length))
+              return false
+            depth += length
+          }
+          if (depth < keyLength) {
+            ref = u16[(node << 1) + NODE256_REFS + keyBytes[depth++]]
+            continue
+          }
+        } else {
+          throw corruptNode(id, ref, `a node of type ${String(type)}`)
+        }
+        // The key ends at this node.
+        ref = u16[(node << 1) + TERMINAL_REF]
+        if (ref === 0) return false
+        node = (base >>> 2) + (ref << 1)
+        word = u32[node] | 0
+        type = word & 7
+        if (ref < FIRST_REF || type !== LEAF) throw corruptNode(id, ref, 'a terminal that is no leaf')
+        break
+      }
+      if (type === LEAF) {
+        const restLength = (word >>> 3) & 0x1fff
+        if (restLength !== keyLength - depth) return false
+        const valueOffset = (ref << 3) + LEAF_HEADER_BYTES + ((restLength + 3) & ~3)
+        const valueLength = word >>> 16
+        if (valueOffset + valueLength > FRAME_BYTES) {
+          throw corruptNode(
+            id,
+            ref,
+            `a leaf of ${String(restLength)} + ${String(valueLength)} bytes leaves the frame`,
+          )
+        }
+        if (restLength !== 0 && !sameBytes(u32, node + 3, keyWords, depth, restLength)) return false
+        this.foundBytes = u8
+        this.foundOffset = base + valueOffset
+        this.foundLength = valueLength
+        this.foundVersion = (u32[node + 2] & 0x1f_ffff) * TWO_32 + u32[node + 1]
+        return true
+      }
+      const length = word >>> 16
+      if (length !== 0) {
+        if (length > keyLength - depth) return false
+        if (ref > SAFE_REF) checkInside(id, ref, LEAF_HEADER_BYTES + length)
+        if (!sameBytes(u32, node + 3, keyWords, depth, length)) return false
+        depth += length
+      }
+      id = u32[node + 1]
+      entry = (word >>> 3) & 0x3ff
+    }
+    throw corruptNode(id, 0, 'more frames above it than a key has bytes')
   }
 
   put(
@@ -70,19 +242,78 @@ export class ArtIndex implements ArtIndexContract {
     sourceLength: number,
     version: number,
   ): boolean {
+    const tree = this.#tree
+    this.#checkKey(keyLength)
+    if (sourceLength > tree.maxValueBytes) {
+      throw new HoltError(
+        'HOLT_VALUE_TOO_LARGE',
+        `a value has ${String(sourceLength)} bytes; at most ${String(tree.maxValueBytes)} fit a frame`,
+      )
+    }
+    if (!(sourceOffset >= 0 && sourceLength >= 0 && sourceOffset + sourceLength <= source.length)) {
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        `a value at ${String(sourceOffset)} + ${String(sourceLength)} is not inside its ${String(source.length)} bytes`,
+      )
+    }
+    const value = this.#value
+    value.set(source, sourceOffset, sourceLength)
+    // A value found in a frame may move while room is made for it.
+    if (isSlabMemory(tree.source, source)) value.copyAside()
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const outcome = this.#descend(keyLength)
+      const result = applyPut(tree, outcome, keyLength, value, version)
+      if (result !== NO_ROOM) {
+        tree.changes++
+        return result === ADDED
+      }
+      makeRoom(tree, outcome, keyLength)
+    }
     throw new HoltError(
-      'HOLT_UNSUPPORTED',
-      `put of ${String([keyLength, source.length, sourceOffset, sourceLength, version])} bytes`,
+      'HOLT_INTERNAL',
+      `no room for a key of ${String(keyLength)} bytes after ${String(MAX_ROUNDS)} rounds`,
     )
   }
 
   delete(keyLength: number): boolean {
-    throw new HoltError('HOLT_UNSUPPORTED', `delete of ${String(keyLength)} bytes`)
+    const tree = this.#tree
+    this.#checkKey(keyLength)
+    if (this.#descend(keyLength) !== MATCH) return false
+    applyDelete(tree, keyLength)
+    tree.changes++
+    return true
   }
 
   touch(keyLength: number): void {
-    throw new HoltError('HOLT_UNSUPPORTED', `touch of ${String(keyLength)} bytes`)
+    this.#checkKey(keyLength)
+    this.#descend(keyLength)
   }
+
+  #descend(keyLength: number): Outcome {
+    const { descent, source, rootId, keyBytes, keyWords } = this.#tree
+    return descent.run(source, rootId, keyBytes, keyWords, keyLength)
+  }
+
+  #checkKey(keyLength: number): void {
+    const { maxKeyBytes } = this.#tree
+    if (keyLength > maxKeyBytes) {
+      throw new HoltError(
+        'HOLT_KEY_TOO_LONG',
+        `a key has ${String(keyLength)} bytes; at most ${String(maxKeyBytes)} are allowed`,
+      )
+    }
+  }
+}
+
+function isSlabMemory(frames: FrameSource, bytes: Uint8Array): boolean {
+  const { segments } = frames.slab
+  for (let i = 0; i < segments.length; i++) if (segments[i].u8 === bytes) return true
+  return false
+}
+
+function checkInside(id: number, ref: number, bytes: number): void {
+  if (ref * 8 + bytes > FRAME_BYTES)
+    throw corruptNode(id, ref, `a node of ${String(bytes)} bytes leaves the frame`)
 }
 
 function usableBytesOf(options: ArtIndexOptions): number {

@@ -1,6 +1,24 @@
-export { FrameAbsent } from './frame-source.js'
-export type { FrameSource } from './frame-source.js'
-export { COMMON_PREFIX, END, KEY } from './contract.js'
-export type { ArtIndexContract, CursorContract, CursorOptions, CursorStep } from './contract.js'
 export { ArtIndex } from './art-index.js'
 export type { ArtIndexOptions } from './art-index.js'
+export { COMMON_PREFIX, END, KEY } from './contract.js'
+export type { ArtIndexContract, CursorContract, CursorOptions, CursorStep } from './contract.js'
+export { Cursor } from './cursor.js'
+export type { CursorTree } from './cursor.js'
+export { FrameAbsent } from './frame-source.js'
+export type { FrameSource } from './frame-source.js'
+export { successorOfPrefix } from './key-range.js'
+export {
+  MAX_INDEX_KEY_BYTES,
+  MAX_INLINE_VALUE_BYTES,
+  MAX_KEY_BYTES,
+  MAX_USABLE_BYTES,
+  MIN_USABLE_BYTES,
+} from './layout.js'
+export { countPrefix, isPrefixEmpty } from './prefix-count.js'
+export type { PrefixCount } from './prefix-count.js'
+export type { ReadableTree } from './readable-tree.js'
+export { treeStatistics } from './statistics.js'
+export type { StatisticsTree, TreeStatistics } from './statistics.js'
+export { MAX_PROBLEMS, verifyTree } from './verify.js'
+export type { TreeProblem, VerifiableTree, VerifyReport } from './verify.js'
+export { maxKeyBytes, maxValueBytes } from './limits.js'

@@ -49,11 +49,16 @@ import { ENVELOPE_BYTES, FRAME_BYTES, PAGE_BYTES } from '@holt/blob-buf-pool'
  * Node4 and node16 keep their keys ascending; unused keys and refs repeat the last one in use. Node48 fills positions
  * 0 … childCount - 1 without gaps (removing moves the last one down). In every inner node childCount does not count the
  * terminal. A child under byte `b` holds keys that continue with `b`; neither a leaf's rest nor a node's prefix repeats
- * that byte. An inner node has at least two of (children + terminal), except an entry's root, which may have one.
+ * that byte.
  *
- * A crossing with a prefix names a frame that has one entry only: so a key that parts from the prefix changes this
- * frame alone. A frame with several entries is the child of one node, through crossings without prefix, and its entry
- * roots carry their own prefixes.
+ * An inner node has at least one of (children + terminal). As a rule it has two: one that is left with a single leaf or
+ * inner node below merges with it. It stays as it is when its only child is a crossing (whether that may take a longer
+ * prefix is known in another frame only), and when the frame has no room for the merged node.
+ *
+ * An entry's root is never a crossing. A crossing with a prefix names a frame that has one entry only: so a key that
+ * parts from the prefix changes this frame alone. A frame with several entries is the child of one node, through
+ * crossings without prefix. An entry's root may have a prefix of its own in either case. Entries come into being
+ * together with their frame, numbered from 0; none is added to a frame later.
  */
 
 export const BUMP_UNITS = ENVELOPE_BYTES
@@ -77,8 +82,11 @@ export const ENTRY_VALUE_BYTES = 8
 export const UNIT_BYTES = 8
 export const FIRST_REF = PAGE_BYTES / UNIT_BYTES
 export const MAX_USABLE_BYTES = FRAME_BYTES
-/** Smallest usable frame that tests may ask for: page 0 and room for a few nodes of every type. */
-export const MIN_USABLE_BYTES = PAGE_BYTES + 4_096
+/**
+ * Smallest usable frame that tests may ask for: a node256 whose children are all crossings (520 + 256 x 16 bytes) cannot
+ * be divided, and beside it must lie the largest leaf and a new node above both.
+ */
+export const MIN_USABLE_BYTES = PAGE_BYTES + 8_192
 
 export const LEAF = 1
 export const NODE4 = 2
@@ -107,4 +115,26 @@ export const MAX_INLINE_VALUE_BYTES = 65_535
 
 export function leafUnits(restLength: number, valueLength: number): number {
   return (((LEAF_HEADER_BYTES + restLength + 3) & ~3) + valueLength + 7) >>> 3
+}
+
+/** Of an inner node without prefix, by type. */
+export function bodyBytes(type: number): number {
+  return type === NODE4
+    ? NODE4_BYTES
+    : type === NODE16
+      ? NODE16_BYTES
+      : type === NODE48
+        ? NODE48_BYTES
+        : NODE256_BYTES
+}
+
+/** Of an inner node or a crossing. */
+export function nodeUnits(type: number, prefixLength: number): number {
+  return ((type === CROSSING ? CROSSING_BYTES : bodyBytes(type)) + prefixLength + 7) >>> 3
+}
+
+/** Of the block whose word 0 is `word`, whatever its type. */
+export function unitsOfWord(word: number): number {
+  const type = word & 7
+  return type === LEAF ? leafUnits((word >>> 3) & 0x1fff, word >>> 16) : nodeUnits(type, word >>> 16)
 }

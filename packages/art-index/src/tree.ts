@@ -1,0 +1,38 @@
+import type { BlobId } from '@holt/blob-buf-pool'
+import { Descent } from './descent.js'
+import type { FrameSource } from './frame-source.js'
+import { PAGE_BYTES } from '@holt/blob-buf-pool'
+import { MAX_INDEX_KEY_BYTES, UNIT_BYTES } from './layout.js'
+import { CROSSING_PREFIX_SHARE, maxKeyBytes, maxValueBytes } from './limits.js'
+
+/** What the operations of one index share. */
+export class Tree {
+  readonly source: FrameSource
+  readonly rootId: BlobId
+  readonly usableBytes: number
+  readonly usableUnits: number
+  readonly maxKeyBytes: number
+  readonly maxValueBytes: number
+  /** Bytes of a frame that the prefixes of its crossings may take. */
+  readonly maxCrossingPrefixBytes: number
+  readonly delimiter: number
+  /** The key of the running operation; a little longer than any key, see key-words.ts. */
+  readonly keyBytes: Uint8Array
+  readonly keyWords: Uint32Array
+  readonly descent = new Descent()
+  changes = 0
+
+  constructor(source: FrameSource, rootId: BlobId, usableBytes: number, delimiter: number) {
+    this.source = source
+    this.rootId = rootId
+    this.usableBytes = usableBytes
+    this.usableUnits = usableBytes / UNIT_BYTES
+    this.maxKeyBytes = maxKeyBytes(usableBytes)
+    this.maxValueBytes = maxValueBytes(usableBytes)
+    this.maxCrossingPrefixBytes = Math.floor((usableBytes - PAGE_BYTES) / CROSSING_PREFIX_SHARE)
+    this.delimiter = delimiter
+    const buffer = new ArrayBuffer(((MAX_INDEX_KEY_BYTES + 3) & ~3) + 8)
+    this.keyBytes = new Uint8Array(buffer)
+    this.keyWords = new Uint32Array(buffer)
+  }
+}
