@@ -1,2 +1,6 @@
 export { MAX_NOTE_BYTES } from './blob-store.js'
 export type { BlobRead, BlobStore, BlobStoreStats, BlobStoreSupport, BlobStoreWorker, BlobWrite } from './blob-store.js'
+export { BufferManager, retireFrames } from './buffer-manager.js'
+export type { BufferManagerOptions, CacheStats, Cut } from './buffer-manager.js'
+export { SlotTable } from './slot-table.js'
+export type { SlotState } from './slot-table.js'

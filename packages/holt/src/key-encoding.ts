@@ -71,7 +71,7 @@ const utf8: KeyCodec<string> = {
   },
   encode: (key) => encoder.encode(checkString(key)),
   read(bytes, from, to) {
-    const text = bytes.utf8Slice(from, to)
+    const text = bytes.toString('utf8', from, to)
     if (text.includes('\ufffd') && !isUtf8(bytes.subarray(from, to))) {
       throw new HoltError(
         'HOLT_INVALID_KEY',

@@ -41,7 +41,7 @@ export function resolveOperations(
   // What this batch has done so far, by key; null is deleted. Only needed where a later operation may look.
   const staged = operations.length > 1 ? new Map<string, Uint8Array | null>() : undefined
   const nameOf = (key: Uint8Array): string =>
-    Buffer.from(key.buffer, key.byteOffset, key.length).latin1Slice()
+    Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')
 
   const look = (
     key: Uint8Array,

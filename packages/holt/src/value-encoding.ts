@@ -85,7 +85,7 @@ function textBytes(value: unknown, what: string): Uint8Array {
 }
 
 function textOf(bytes: Uint8Array, offset: number, length: number): string {
-  const text = pool.bufferOf(bytes).utf8Slice(offset, offset + length)
+  const text = pool.bufferOf(bytes).toString('utf8', offset, offset + length)
   if (text.includes('\ufffd') && !isUtf8(bytes.slice(offset, offset + length))) {
     throw new HoltError(
       'HOLT_ENCODING',
@@ -171,7 +171,7 @@ export function valueCodec<V>(encoding: ValueEncodingName | ValueEncoding<V>): V
   const codecs: Record<ValueEncodingName, ValueCodec<unknown>> = { view, buffer, utf8, json: custom(json()) }
   if (typeof encoding === 'string' && Object.hasOwn(codecs, encoding))
     return codecs[encoding] as ValueCodec<V>
-  if (isEncoding(encoding)) return custom(encoding)
+  if (isEncoding(encoding)) return custom(encoding as ValueEncoding<V>)
   throw new HoltError(
     'HOLT_INVALID_ARGUMENT',
     `valueEncoding is ${typeof encoding === 'string' ? `'${encoding}'` : typeof encoding}; 'view', 'buffer', 'utf8', 'json' or an object with name, format, encode and decode is wanted`,
