@@ -88,6 +88,12 @@ test('crc32c without a range takes all bytes, or all from the offset on', () => 
   expect(crc32c(bytes, 2)).toBe(0xe3069283)
 })
 
+test.each([-1, 0.5, NaN, 2 ** 32])('crc32c refuses the seed %d', (seed) => {
+  expect(() => crc32c(new Uint8Array(100), 0, 100, seed)).toThrow(
+    expect.toSatisfy((error: unknown) => isHoltError(error, 'HOLT_INVALID_ARGUMENT')),
+  )
+})
+
 test.each([
   [-1, 1],
   [0, 11],
