@@ -73,7 +73,8 @@ export function buildNative() {
     if (!existsSync(join(ROOT, NATIVE_BUILD))) return { ok: true, note: 'none yet; portable I/O is used' }
     const { exitCode, output } = await run(process.execPath, [NATIVE_BUILD], { cwd: ROOT })
     const lines = output.split('\n').filter((line) => line.trim() !== '')
-    return { ok: exitCode === 0, note: exitCode === 0 ? lines.at(-1)?.trim() : undefined, output }
+    const said = lines[lines.length - 1]?.replace(/^native addon:? /, '')
+    return { ok: exitCode === 0, note: exitCode === 0 ? said : undefined, output }
   })
 }
 
