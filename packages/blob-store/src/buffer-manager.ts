@@ -71,7 +71,10 @@ export class BufferManager {
   constructor(options: BufferManagerOptions) {
     const capacity = options.capacityFrames
     if (!Number.isSafeInteger(capacity) || capacity < 1) {
-      throw new HoltError('HOLT_INVALID_ARGUMENT', `capacityFrames is ${String(capacity)}; at least 1 is wanted`)
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        `capacityFrames is ${String(capacity)}; at least 1 is wanted`,
+      )
     }
     this.#store = options.store
     this.#capacity = capacity
@@ -93,13 +96,22 @@ export class BufferManager {
 
   /** Makes an absent frame resident, blocking, and returns its slot. Throws `FrameAbsent` unless {@link mayBlock}. */
   fault(id: BlobId): Slot {
-    if (!this.#inUse.has(id)) throw new HoltError('HOLT_CORRUPT', `blob ${String(id)} is named by a frame, but the store has none such`)
+    const present = this.pageTable[id]
+    if (present > 0) return present as Slot
+    if (!this.#inUse.has(id))
+      throw new HoltError(
+        'HOLT_CORRUPT',
+        `blob ${String(id)} is named by a frame, but the store has none such`,
+      )
     if (!this.mayBlock) {
       this.#absent.id = id
       throw this.#absent
     }
     if (!this.#store.supports.syncReads) {
-      throw new HoltError('HOLT_UNSUPPORTED', `blob ${String(id)} is not in memory and this store cannot read without waiting; use the asynchronous call`)
+      throw new HoltError(
+        'HOLT_UNSUPPORTED',
+        `blob ${String(id)} is not in memory and this store cannot read without waiting; use the asynchronous call`,
+      )
     }
     const slot = this.#takeSlot()
     try {
@@ -139,7 +151,10 @@ export class BufferManager {
         this.#moved()
         return copy
       } else {
-        throw new HoltError('HOLT_INTERNAL', `blob ${String(id)} is to be changed, but slot ${String(slot)} is in state ${String(state)}`)
+        throw new HoltError(
+          'HOLT_INTERNAL',
+          `blob ${String(id)} is to be changed, but slot ${String(slot)} is in state ${String(state)}`,
+        )
       }
     }
   }
@@ -299,7 +314,10 @@ export class BufferManager {
     let slot = this.slab.lease()
     if (slot === 0) {
       if (this.slab.grow(64) === 0) {
-        throw new HoltError('HOLT_OUT_OF_MEMORY', `the cache has grown to its last slot (${String(this.slab.frameCount)} frames)`)
+        throw new HoltError(
+          'HOLT_OUT_OF_MEMORY',
+          `the cache has grown to its last slot (${String(this.slab.frameCount)} frames)`,
+        )
       }
       slot = this.slab.lease()
     }
@@ -323,16 +341,14 @@ export class BufferManager {
     Atomics.store(this.pageTable, id, slot)
   }
 
-  /** The word of an absent blob is a counter with the sign bit set: it changes whenever the blob leaves memory. */
+  /** The word of an absent blob is a counter with the sign bit set: another one each time the blob leaves memory. */
   #unname(id: BlobId, slot: Slot): void {
-    const counter = (Atomics.load(this.slots.versions, slot) + 1) & 0x7fff_ffff
-    Atomics.store(this.pageTable, id, counter | 0x8000_0000)
+    Atomics.store(this.pageTable, id, this.#moved() | 0x8000_0000)
     Atomics.add(this.slots.versions, slot, 1)
-    this.#moved()
   }
 
-  #moved(): void {
-    Atomics.add(this.residency, 0, 1)
+  #moved(): number {
+    return Atomics.add(this.residency, 0, 1)
   }
 
   #release(slot: Slot): void {
@@ -372,4 +388,3 @@ export function retireFrames(slots: SlotTable, slab: Slab, frames: Cut['frames']
     if (slots.move(slot, SUPERSEDED, FREE)) slab.release(slot)
   }
 }
-

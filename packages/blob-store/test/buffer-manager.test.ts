@@ -1,0 +1,221 @@
+import { type BlobId, blobId, FRAME_BYTES, FrameAbsent } from '@holt/blob-buf-pool'
+import { HoltError } from '@holt/errors'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { BufferManager, type Cut, retireFrames } from '../src/buffer-manager.js'
+
+/** Frames that are filled with one byte; reads can be held back and made to fail. */
+class ByteStore {
+  readonly supports = { syncReads: true, rangedReads: false, atomicFlush: true }
+  readonly fill = new Map<BlobId, number>()
+  reads = 0
+  failure: HoltError | undefined
+  gate: Promise<void> = Promise.resolve()
+
+  readSync(id: BlobId, into: Uint8Array): void {
+    this.reads += 1
+    if (this.failure !== undefined) throw this.failure
+    into.fill(this.fill.get(id) ?? 0)
+  }
+  async read(id: BlobId, into: Uint8Array): Promise<void> {
+    await this.gate
+    this.readSync(id, into)
+  }
+}
+
+describe('BufferManager', () => {
+  let store: ByteStore
+  let frames: BufferManager
+  const ids = [1, 2, 3, 4, 5, 6].map(blobId)
+  const [a, b, c, d] = ids as [BlobId, BlobId, BlobId, BlobId]
+
+  beforeEach(() => {
+    store = new ByteStore()
+    for (const id of ids) store.fill.set(id, id)
+    frames = new BufferManager({ store, capacityFrames: 4, maxFrames: 32, blobsInUse: ids })
+  })
+  const bytesOf = (id: BlobId): Uint8Array => frames.slab.bytes(frames.pageTable[id] as never)
+  const commit = (cut: Cut): void => {
+    retireFrames(frames.slots, frames.slab, cut.frames)
+    frames.retired(cut)
+  }
+
+  it('loads an absent frame once, and names it in the page table', () => {
+    const slot = frames.fault(a)
+    expect(frames.pageTable[a]).toBe(slot)
+    expect(bytesOf(a)[FRAME_BYTES - 1]).toBe(1)
+    expect(store.reads).toBe(1)
+    expect(frames.hasDirt).toBe(false)
+  })
+
+  it('throws FrameAbsent with the id where it may not block, and reads nothing', () => {
+    frames.mayBlock = false
+    expect(() => frames.fault(b)).toThrow(FrameAbsent)
+    try {
+      frames.fault(c)
+    } catch (error) {
+      expect((error as FrameAbsent).id).toBe(c)
+    }
+    expect(store.reads).toBe(0)
+  })
+
+  it('names a blob that nobody has as corruption', () => {
+    expect(() => frames.fault(blobId(77))).toThrow(expect.objectContaining({ code: 'HOLT_CORRUPT' }))
+  })
+
+  it('gives the slot back when a read fails', () => {
+    store.failure = new HoltError('HOLT_IO', 'broken')
+    expect(() => frames.fault(a)).toThrow(store.failure)
+    expect(frames.residentFrames).toBe(0)
+    store.failure = undefined
+    frames.fault(a)
+    expect(frames.isResident(a)).toBe(true)
+  })
+
+  it('evicts clean frames at its capacity, each by second chance, and says so in the residency counter', () => {
+    for (const id of ids) frames.fault(id)
+    expect(frames.residentFrames).toBe(4)
+    expect(frames.stats().evictions).toBe(2)
+    expect(frames.residency[0]).toBe(2)
+    expect(ids.filter((id) => frames.isResident(id))).toHaveLength(4)
+    expect(frames.pageTable[a]).toBeLessThan(0)
+  })
+
+  it('changes the word of an absent blob at every eviction', () => {
+    const words = new Set<number>()
+    for (let round = 0; round < 4; round++) {
+      for (const id of ids) if (!frames.isResident(id)) frames.fault(id)
+      for (const id of ids) if (!frames.isResident(id)) words.add(frames.pageTable[id] ?? 0)
+    }
+    expect(words.size).toBeGreaterThan(4)
+  })
+
+  it('never evicts dirty, flushing or pinned frames: it grows for a read instead', async () => {
+    frames.fault(a)
+    frames.writable(a)
+    frames.fault(b)
+    frames.writable(b)
+    const cut = frames.cut()
+    frames.fault(c)
+    frames.writable(c)
+    await frames.load(d)
+    expect(frames.reserve(1)).toBe(false)
+    frames.fault(blobId(5))
+    for (const id of [a, b, c, d]) expect(frames.isResident(id)).toBe(true)
+    expect(frames.stats().overshootFrames).toBe(1)
+    commit(cut)
+    frames.unpin(d)
+    expect(frames.reserve(1)).toBe(true)
+  })
+
+  it('copies a frame that is changed while it is being written out, and leaves the old one as it was', () => {
+    frames.fault(a)
+    const first = frames.writable(a)
+    bytesOf(a)[5_000] = 42
+    const cut = frames.cut()
+    const second = frames.writable(a)
+    expect(second).not.toBe(first)
+    expect(frames.pageTable[a]).toBe(second)
+    bytesOf(a)[5_000] = 43
+    expect(frames.slab.bytes(first)[5_000]).toBe(42)
+    expect(frames.writable(a)).toBe(second)
+    const free = frames.slab.freeCount
+    commit(cut)
+    expect(frames.slab.freeCount).toBe(free + 1)
+    expect(frames.dirtyFrames).toBe(1)
+    expect(bytesOf(a)[5_000]).toBe(43)
+  })
+
+  it('changes a frame in place once its flush is over', () => {
+    frames.fault(a)
+    const slot = frames.writable(a)
+    commit(frames.cut())
+    expect(frames.hasDirt).toBe(false)
+    expect(frames.writable(a)).toBe(slot)
+    expect(frames.hasDirt).toBe(true)
+  })
+
+  it('takes a failed cut back: the next one holds all of it', () => {
+    frames.fault(a)
+    frames.writable(a)
+    frames.fault(b)
+    frames.writable(b)
+    const fresh = frames.allocate()
+    frames.fault(c)
+    frames.free(c)
+    const cut = frames.cut()
+    frames.writable(a)
+    frames.free(b)
+    frames.restore(cut)
+    const next = frames.cut()
+    expect(next.frames.map(({ id }) => id).sort()).toEqual([a, fresh])
+    expect([...next.deletes].sort()).toEqual([b, c])
+    commit(next)
+    expect(frames.residentFrames).toBe(2)
+    expect(frames.stats().flushingFrames).toBe(0)
+  })
+
+  it('hands out the lowest free id, and a freed one only after the cut that removed it is durable', () => {
+    expect(frames.allocate()).toBe(7)
+    frames.fault(b)
+    frames.free(b)
+    expect(frames.allocate()).toBe(8)
+    const cut = frames.cut()
+    expect(frames.allocate()).toBe(9)
+    commit(cut)
+    expect(frames.allocate()).toBe(2)
+    expect(frames.allocate()).toBe(10)
+  })
+
+  it('keeps the slot of a frame that was freed while being written out until that is over', () => {
+    frames.fault(a)
+    const slot = frames.writable(a)
+    bytesOf(a)[9_000] = 9
+    const cut = frames.cut()
+    frames.free(a)
+    const reused = frames.allocate()
+    expect(frames.pageTable[reused]).not.toBe(slot)
+    expect(frames.slab.bytes(slot)[9_000]).toBe(9)
+    commit(cut)
+    expect(frames.cut().deletes).toEqual([a])
+  })
+
+  it('zeroes the first page of a fresh frame', () => {
+    const slot = frames.fault(a)
+    frames.free(a)
+    const fresh = frames.allocate()
+    expect(frames.pageTable[fresh]).toBe(slot)
+    expect(
+      bytesOf(fresh)
+        .subarray(0, 4_096)
+        .every((byte) => byte === 0),
+    ).toBe(true)
+  })
+
+  it('loads without blocking once for many callers, and drops the copy when a blocking read was faster', async () => {
+    let open = (): void => undefined
+    store.gate = new Promise((resolve) => {
+      open = resolve
+    })
+    const loads = [frames.load(a), frames.load(a), frames.load(b)]
+    const slot = frames.fault(a)
+    open()
+    await Promise.all(loads)
+    expect(frames.pageTable[a]).toBe(slot)
+    expect(frames.residentFrames).toBe(2)
+    expect(store.reads).toBe(3)
+  })
+
+  it('moves the pins of a frame along when it is copied', async () => {
+    await frames.load(a)
+    frames.writable(a)
+    const cut = frames.cut()
+    frames.writable(a)
+    commit(cut)
+    commit(frames.cut())
+    for (const id of ids) frames.fault(id)
+    expect(frames.isResident(a)).toBe(true)
+    frames.unpin(a)
+    for (let round = 0; round < 2; round++) for (const id of ids.slice(1)) frames.fault(id)
+    expect(frames.isResident(a)).toBe(false)
+  })
+})
