@@ -1,8 +1,10 @@
 import type { HoltError } from '@holt/errors'
 import type { CursorContract, CursorOptions, CursorStep } from './contract.js'
 import { COMMON_PREFIX, END, KEY } from './contract.js'
+import { corruptNode } from './corruption.js'
 import { type Bound, delimiterOf, keyRangeOf } from './key-range.js'
 import {
+  bodyBytes,
   CROSSING,
   CROSSING_BYTES,
   ENTRY_BYTES,
@@ -13,16 +15,12 @@ import {
   MAX_ENTRIES,
   MAX_INDEX_KEY_BYTES,
   NODE16,
-  NODE16_BYTES,
   NODE256,
-  NODE256_BYTES,
   NODE4,
   NODE48,
-  NODE48_BYTES,
-  NODE4_BYTES,
   UNIT_BYTES,
 } from './layout.js'
-import { corruptNode, existingBlob, type ReadableTree } from './readable-tree.js'
+import { existingBlob, type ReadableTree } from './readable-tree.js'
 
 /** A tree that may change between a cursor's steps. */
 export interface CursorTree extends ReadableTree {
@@ -685,20 +683,9 @@ function lastPosition(word: number): number {
   return type === NODE48 || type === NODE256 ? 255 : ((word >>> 3) & 1_023) - 1
 }
 
-/** Bytes of a node before its prefix. A type that does not exist counts as the smallest: it is refused when pushed. */
+/** Bytes of an inner node or crossing before its prefix. A type that does not exist is refused when it is pushed. */
 function headerBytesOf(type: number): number {
-  switch (type) {
-    case NODE4:
-      return NODE4_BYTES
-    case NODE16:
-      return NODE16_BYTES
-    case NODE48:
-      return NODE48_BYTES
-    case NODE256:
-      return NODE256_BYTES
-    default:
-      return CROSSING_BYTES
-  }
+  return type === CROSSING ? CROSSING_BYTES : bodyBytes(type)
 }
 
 /**

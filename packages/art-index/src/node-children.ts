@@ -1,14 +1,6 @@
-import {
-  NODE16,
-  NODE16_BYTES,
-  NODE256,
-  NODE256_BYTES,
-  NODE4,
-  NODE48,
-  NODE48_BYTES,
-  NODE4_BYTES,
-} from './layout.js'
-import { corruptNode, type FrameReader } from './readable-tree.js'
+import { corruptNode } from './corruption.js'
+import { bodyBytes, NODE16, NODE256, NODE4, NODE48 } from './layout.js'
+import type { FrameReader } from './readable-tree.js'
 
 /** The children of inner nodes, for walks of whole frames. */
 export class NodeChildren {
@@ -22,18 +14,9 @@ export class NodeChildren {
   prefixOffset(ref: number): number {
     const node = this.#reader.nodeOffset(ref)
     const type = this.#reader.u32[node >>> 2] & 7
-    switch (type) {
-      case NODE4:
-        return node + NODE4_BYTES
-      case NODE16:
-        return node + NODE16_BYTES
-      case NODE48:
-        return node + NODE48_BYTES
-      case NODE256:
-        return node + NODE256_BYTES
-      default:
-        throw corruptNode(this.#reader.blob, ref, `an inner node was expected, found type ${String(type)}`)
-    }
+    if (type < NODE4 || type > NODE256)
+      throw corruptNode(this.#reader.blob, ref, `an inner node was expected, found type ${String(type)}`)
+    return node + bodyBytes(type)
   }
 
   /** The child under `byte`, or 0. */

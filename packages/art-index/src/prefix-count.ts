@@ -1,3 +1,4 @@
+import { corruptNode } from './corruption.js'
 import {
   CROSSING,
   CROSSING_BYTES,
@@ -11,7 +12,7 @@ import {
   UNIT_BYTES,
 } from './layout.js'
 import { NodeChildren } from './node-children.js'
-import { corruptNode, FrameReader, type ReadableTree } from './readable-tree.js'
+import { FrameReader, type ReadableTree } from './readable-tree.js'
 
 export interface PrefixCount {
   readonly keys: number

@@ -1,5 +1,6 @@
 import { type BlobId, MAX_BLOB_ID, type SlabSegment } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
+import { corruptNode } from './corruption.js'
 import type { FrameSource } from './frame-source.js'
 import { ENTRY_BYTES, ENTRY_TABLE, FIRST_REF, MAX_ENTRIES, UNIT_BYTES } from './layout.js'
 
@@ -7,14 +8,6 @@ import { ENTRY_BYTES, ENTRY_TABLE, FIRST_REF, MAX_ENTRIES, UNIT_BYTES } from './
 export interface ReadableTree {
   readonly source: FrameSource
   readonly rootId: BlobId
-}
-
-/** The error for bytes that cannot be part of a tree; names the blob and the place in it. */
-export function corruptNode(blob: number, ref: number, what: string): HoltError {
-  return new HoltError(
-    'HOLT_CORRUPT',
-    `blob ${String(blob)}, ref ${String(ref)} (byte ${String(ref * UNIT_BYTES)}): ${what}`,
-  )
 }
 
 /** Throws `HOLT_CORRUPT` when no blob can have this id, which then was read from damaged bytes. */

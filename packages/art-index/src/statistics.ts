@@ -1,4 +1,5 @@
 import { PAGE_BYTES } from '@holt/blob-buf-pool'
+import { corruptNode } from './corruption.js'
 import {
   BUMP_UNITS,
   CROSSING,
@@ -18,7 +19,7 @@ import {
   UNIT_BYTES,
 } from './layout.js'
 import { NodeChildren } from './node-children.js'
-import { corruptNode, FrameReader, type ReadableTree } from './readable-tree.js'
+import { FrameReader, type ReadableTree } from './readable-tree.js'
 
 export interface StatisticsTree extends ReadableTree {
   /** Bytes of each frame that may be in use. Default all of a frame. */
