@@ -1,1 +1,7 @@
-export {}
+export type { CrashOptions } from './crash-image.js'
+export type { FaultRule, SimOperation } from './fault-rules.js'
+export { SeededRandom } from './seeded-random.js'
+export type { SimCall } from './sim-calls.js'
+export { SimDisk } from './sim-disk.js'
+export type { SimDiskOptions } from './sim-disk.js'
+export type { SimIo, SimProcessOptions } from './sim-io.js'

@@ -1,0 +1,61 @@
+import type { Timer } from '@holt/uring-native'
+
+interface Alarm {
+  readonly dueMs: number
+  readonly callback: () => void
+}
+
+/** Virtual time: it moves when it is told to, and calls back those whose time has come, in its order. */
+export class SimClock {
+  #nowMs: number
+  #alarms: Alarm[] = []
+
+  constructor(nowMs = 0) {
+    this.#nowMs = nowMs
+  }
+
+  get nowMs(): number {
+    return this.#nowMs
+  }
+  get timers(): number {
+    return this.#alarms.length
+  }
+
+  setTimer(delayMs: number, callback: () => void): Timer {
+    const alarm: Alarm = { dueMs: this.#nowMs + delayMs, callback }
+    const behind = this.#alarms.findIndex(({ dueMs }) => dueMs > alarm.dueMs)
+    this.#alarms.splice(behind < 0 ? this.#alarms.length : behind, 0, alarm)
+    return {
+      cancel: () => {
+        this.#alarms = this.#alarms.filter((other) => other !== alarm)
+      },
+    }
+  }
+
+  /** Moves on by `ms`. Timers that callbacks set are due within it, too. */
+  advance(ms: number): void {
+    const untilMs = this.#nowMs + ms
+    for (let next = this.#alarms[0]; next !== undefined && next.dueMs <= untilMs; next = this.#alarms[0]) {
+      this.#fire(next)
+    }
+    this.#nowMs = Math.max(this.#nowMs, untilMs)
+  }
+
+  /** Moves on to the next timer and calls it back. False when there is none. */
+  advanceToNext(): boolean {
+    const next = this.#alarms[0]
+    if (next === undefined) return false
+    this.#fire(next)
+    return true
+  }
+
+  cancelAll(): void {
+    this.#alarms = []
+  }
+
+  #fire(alarm: Alarm): void {
+    this.#alarms.shift()
+    this.#nowMs = Math.max(this.#nowMs, alarm.dueMs)
+    alarm.callback()
+  }
+}

@@ -1,0 +1,37 @@
+import { conformance } from '@holt/uring-native/conformance'
+import { describe, test } from 'vitest'
+
+import { SimDisk } from '../../src/index.js'
+import type { SimProcessOptions } from '../../src/index.js'
+
+function suite(name: string, options: SimProcessOptions): void {
+  describe(`SimIo, ${name}`, () => {
+    let seed = 0
+    conformance({
+      test,
+      factory: async () => {
+        const io = new SimDisk({ seed: ++seed }).start(options)
+        await io.mkdir('/work/dir')
+        return { io, directory: '/work/dir', cleanup: () => Promise.resolve() }
+      },
+      supports: {
+        map: options.mappings !== false,
+        lock: options.locks !== false,
+        virtualTime: options.autoAdvance !== true,
+      },
+    })
+  })
+}
+
+suite('in order', { autoAdvance: true })
+suite('reordered', { reorder: true, autoAdvance: true })
+suite('with a clock that stands still', { reorder: true })
+suite('without mappings and locks', { autoAdvance: true, mappings: false, locks: false })
+suite('where every call is interrupted and short at times', {
+  autoAdvance: true,
+  reorder: true,
+  faults: [
+    { operation: 'any', times: Infinity, probability: 0.2, errno: 'EINTR' },
+    { operation: ['read', 'write', 'writeDsync'], times: Infinity, probability: 0.3, shortBytes: 512 },
+  ],
+})
