@@ -15,6 +15,9 @@ export type {
 export { crc32c } from './crc32c.js'
 export { FsIo } from './fs-io.js'
 export type { FsIoOptions } from './fs-io.js'
+export { addressOfBytes } from './memory-address.js'
+export { openIo } from './open-io.js'
+export type { IoPreference, OpenIoOptions } from './open-io.js'
 export { isProcessGone, processIdentity } from './process-identity.js'
 // What every implementation of Io shares: argument checks, the order of a batch, and the errors of system calls.
 export {
