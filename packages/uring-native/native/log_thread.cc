@@ -215,6 +215,11 @@ void LogThread::MoveDueCommands() {
   }
 }
 
+void LogThread::DropDetachedRanges() {
+  const auto gone = [](const PopulateRange& range) { return range.region->isDetached(); };
+  populate_.erase(std::remove_if(populate_.begin(), populate_.end(), gone), populate_.end());
+}
+
 // With the mutex held, which is let go while the pages come.
 void LogThread::PopulateOnePiece() {
   PopulateRange& range = populate_.front();
@@ -238,6 +243,7 @@ void LogThread::Run() {
     if (!queue_.empty()) {
       std::unique_ptr<Command> command = std::move(queue_.front());
       queue_.pop_front();
+      if (command->kind == Kind::kBarrier) DropDetachedRanges();
       uv_mutex_unlock(&mutex_);
       command->result = Execute(*command);
       // Lets the region go before JavaScript hears of it: an unmap that waited for this is then over.

@@ -32,7 +32,7 @@ class LogThread {
   static Napi::Value Cancel(const Napi::CallbackInfo& info);
   // logTruncate(thread, command, fd, size)
   static Napi::Value Truncate(const Napi::CallbackInfo& info);
-  // logBarrier(thread, command): done after everything given before.
+  // logBarrier(thread, command): done after everything given before; detached mappings are let go.
   static Napi::Value Barrier(const Napi::CallbackInfo& info);
   // logPopulate(thread, mapping, offset, length): reports nothing.
   static Napi::Value Populate(const Napi::CallbackInfo& info);
@@ -70,6 +70,7 @@ class LogThread {
   void CountLoopReference(int change);
   void Run();
   void MoveDueCommands();
+  void DropDetachedRanges();
   void PopulateOnePiece();
   static int Execute(const Command& command);
   static void OnDone(uv_async_t* handle);

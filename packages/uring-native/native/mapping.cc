@@ -88,6 +88,7 @@ Napi::Value DetachMapping(const Napi::CallbackInfo& info) {
   MappingWrapper* wrapper = found->second;
   state->mappings->wrappers.erase(found);
   const std::shared_ptr<MappedRegion> region = std::move(wrapper->region);
+  region->SetDetached();
   const napi_ref reference = wrapper->buffer;
   wrapper->buffer = nullptr;
   // The finalizer runs at some time after the detaching and frees the wrapper: not to be touched after this.

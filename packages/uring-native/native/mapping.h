@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -23,11 +24,15 @@ class MappedRegion {
 
   uint8_t* address() const { return address_; }
   size_t length() const { return length_; }
+  // Nobody in JavaScript can see it any more.
+  void SetDetached() { detached_.store(true, std::memory_order_release); }
+  bool isDetached() const { return detached_.load(std::memory_order_acquire); }
   bool Contains(const uint8_t* data) const { return data >= address_ && data < address_ + length_; }
 
  private:
   uint8_t* address_;
   size_t length_;
+  std::atomic<bool> detached_{false};
 };
 
 // One array buffer over a region. Its finalizer may run long after the region went, so it owns only this.

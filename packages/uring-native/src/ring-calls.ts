@@ -1,0 +1,122 @@
+import fs from 'node:fs'
+
+import type { FileStat } from './io.js'
+import { errnoName } from './native-errno.js'
+import { FSYNC_DATASYNC, OPCODE, pathBytes } from './ring-operations.js'
+import type { RingOperation } from './ring-operations.js'
+import type { RingQueue } from './ring-queue.js'
+import type { TransferFile } from './ring-transfer.js'
+import { systemError } from './system-error.js'
+
+const { O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG } = fs.constants
+const O_CLOEXEC = 0o2000000
+
+/** The basic fields of struct statx, and where those that are used lie in it. */
+const STATX_BASIC_STATS = 0x7ff
+const STATX_BYTES = 256
+const STATX_MODE_AT = 28
+const STATX_SIZE_AT = 40
+const STATX_BLOCKS_AT = 48
+const STATX_BLOCK_BYTES = 512
+
+type Fields = Partial<Omit<RingOperation, 'opcode' | 'completed'>>
+
+/** The system calls that are no transfers, each as one operation of the ring. */
+export class RingCalls {
+  readonly #queue: RingQueue
+
+  constructor(queue: RingQueue) {
+    this.#queue = queue
+  }
+
+  open(path: string, flags: number, mode: number): Promise<number> {
+    return this.#call('openat', path, {
+      bytes: pathBytes(path),
+      flags: flags | O_CLOEXEC,
+      length: mode,
+    })
+  }
+
+  async close(file: TransferFile): Promise<void> {
+    await this.#once('close', file.path, { fd: file.fd })
+  }
+
+  async stat(file: TransferFile): Promise<FileStat> {
+    const bytes = new Uint8Array(STATX_BYTES)
+    await this.#call('statx', file.path, { fd: file.fd, bytes, length: STATX_BASIC_STATS })
+    const view = new DataView(bytes.buffer)
+    const type = view.getUint16(STATX_MODE_AT, true) & S_IFMT
+    return {
+      sizeBytes: Number(view.getBigUint64(STATX_SIZE_AT, true)),
+      allocatedBytes: Number(view.getBigUint64(STATX_BLOCKS_AT, true)) * STATX_BLOCK_BYTES,
+      kind: type === S_IFREG ? 'file' : type === S_IFDIR ? 'directory' : 'other',
+    }
+  }
+
+  async dataSync(file: TransferFile): Promise<void> {
+    await this.#call('fsync', file.path, { fd: file.fd, flags: FSYNC_DATASYNC }, 'fdatasync')
+  }
+
+  async allocate(file: TransferFile, offsetBytes: number, lengthBytes: number): Promise<void> {
+    await this.#call('fallocate', file.path, { fd: file.fd, offset: offsetBytes, start: lengthBytes })
+  }
+
+  async truncate(file: TransferFile, sizeBytes: number): Promise<void> {
+    await this.#call('ftruncate', file.path, { fd: file.fd, offset: sizeBytes })
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    await this.#call('renameat', from, { bytes: pathBytes(from), secondPath: pathBytes(to) })
+  }
+
+  async link(existing: string, to: string): Promise<void> {
+    await this.#call('linkat', to, { bytes: pathBytes(existing), secondPath: pathBytes(to) })
+  }
+
+  async unlink(path: string): Promise<void> {
+    await this.#call('unlinkat', path, { bytes: pathBytes(path) })
+  }
+
+  /** Makes the names in the directory stable. */
+  async syncDirectory(directory: string): Promise<void> {
+    const fd = await this.open(directory, O_RDONLY | O_DIRECTORY, 0)
+    try {
+      await this.#call('fsync', directory, { fd })
+    } finally {
+      await this.#once('close', directory, { fd })
+    }
+  }
+
+  /** As {@link #once}, repeated when a signal interrupted it. */
+  async #call(opcode: keyof typeof OPCODE, path: string, fields: Fields, syscall?: string): Promise<number> {
+    for (;;) {
+      const result = await this.#submit(opcode, fields)
+      if (result >= 0) return result
+      const errno = errnoName(result)
+      if (errno !== 'EINTR' && errno !== 'EAGAIN') throw systemError(errno, syscall ?? opcode, path)
+    }
+  }
+
+  /** Without repetition: a close that was interrupted has given the descriptor back. */
+  async #once(opcode: keyof typeof OPCODE, path: string, fields: Fields): Promise<void> {
+    const result = await this.#submit(opcode, fields)
+    if (result < 0 && errnoName(result) !== 'EINTR') throw systemError(errnoName(result), opcode, path)
+  }
+
+  #submit(opcode: keyof typeof OPCODE, fields: Fields): Promise<number> {
+    return new Promise((resolve) => {
+      this.#queue.push({
+        fd: -1,
+        offset: 0,
+        start: 0,
+        length: 0,
+        flags: 0,
+        bytes: undefined,
+        secondPath: undefined,
+        ...fields,
+        opcode: OPCODE[opcode],
+        completed: resolve,
+      })
+    })
+  }
+}

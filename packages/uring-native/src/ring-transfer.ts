@@ -1,0 +1,147 @@
+import type { HoltError } from '@holt/errors'
+
+import type { Transfer } from './io.js'
+import { errnoName } from './native-errno.js'
+import { OPCODE } from './ring-operations.js'
+import type { RingOperation } from './ring-operations.js'
+import type { RingQueue } from './ring-queue.js'
+import { endOfFile, systemError } from './system-error.js'
+
+/** The kernel moves at most 2 GiB less a page at once; an even gigabyte keeps direct transfers aligned. */
+const MAX_STEP_BYTES = 2 ** 30
+
+/** How often a transfer that makes no progress is tried again before the system's answer is believed. */
+const MAX_RETRIES = 1000
+
+/** What a transfer has to know of its file. */
+export interface TransferFile {
+  readonly fd: number
+  readonly path: string
+  /** Of a file that bypasses the page cache: the block size; else 1. */
+  readonly stepBytes: number
+}
+
+type Settled = (error: HoltError | undefined) => void
+
+/** A read or write that moves every byte or fails: what stops short is queued again for the rest. */
+class ExactTransfer implements RingOperation {
+  readonly opcode: typeof OPCODE.read | typeof OPCODE.write
+  readonly fd: number
+  offset: number
+  start = 0
+  length: number
+  readonly flags = 0
+  readonly bytes: Uint8Array
+  readonly secondPath = undefined
+  readonly #queue: RingQueue
+  readonly #file: TransferFile
+  readonly #settled: Settled
+  #retries = 0
+
+  constructor(
+    queue: RingQueue,
+    opcode: typeof OPCODE.read | typeof OPCODE.write,
+    file: TransferFile,
+    transfer: Transfer,
+    settled: Settled,
+  ) {
+    this.#queue = queue
+    this.opcode = opcode
+    this.#file = file
+    this.fd = file.fd
+    this.offset = transfer.offsetBytes
+    this.bytes = transfer.bytes
+    this.length = Math.min(transfer.bytes.byteLength, MAX_STEP_BYTES)
+    this.#settled = settled
+  }
+
+  completed(result: number): void {
+    if (result > 0) {
+      this.#retries = 0
+      this.offset += result
+      this.start += result
+      const rest = this.bytes.byteLength - this.start
+      if (rest <= 0) {
+        this.#settled(undefined)
+        return
+      }
+      // A direct transfer cannot go on from within a block: it stopped there since the file ends there.
+      if (this.opcode === OPCODE.read && result % this.#file.stepBytes !== 0) {
+        this.#settled(this.#endOfFile())
+        return
+      }
+      this.length = Math.min(rest, MAX_STEP_BYTES)
+      this.#queue.push(this)
+      return
+    }
+    if (result === 0) {
+      this.#settled(
+        this.opcode === OPCODE.read ? this.#endOfFile() : systemError('EIO', 'pwrite', this.#file.path),
+      )
+      return
+    }
+    const errno = errnoName(result)
+    if ((errno === 'EINTR' || errno === 'EAGAIN') && this.#retries++ < MAX_RETRIES) {
+      this.#queue.push(this)
+      return
+    }
+    this.#settled(systemError(errno, this.opcode === OPCODE.read ? 'pread' : 'pwrite', this.#file.path))
+  }
+
+  #endOfFile(): HoltError {
+    return endOfFile(this.#file.path, this.offset - this.start, this.bytes.byteLength, this.start)
+  }
+}
+
+/** One exact transfer. */
+export function transferOne(
+  queue: RingQueue,
+  opcode: typeof OPCODE.read | typeof OPCODE.write,
+  file: TransferFile,
+  transfer: Transfer,
+): Promise<void> {
+  if (transfer.bytes.byteLength === 0) return Promise.resolve()
+  return new Promise((resolve, reject) => {
+    queue.push(
+      new ExactTransfer(queue, opcode, file, transfer, (error) => {
+        if (error === undefined) resolve()
+        else reject(error)
+      }),
+    )
+  })
+}
+
+/**
+ * Exact transfers, as many at once as the ring takes. After the first error no further one is begun; it is reported
+ * when everything outstanding has come back.
+ */
+export function transferMany(
+  queue: RingQueue,
+  opcode: typeof OPCODE.read | typeof OPCODE.write,
+  file: TransferFile,
+  transfers: readonly Transfer[],
+): Promise<void> {
+  const parts = transfers.filter(({ bytes }) => bytes.byteLength > 0)
+  return new Promise((resolve, reject) => {
+    let next = 0
+    let outstanding = 0
+    let failed: HoltError | undefined
+    const begin = (): void => {
+      while (failed === undefined && outstanding < queue.depth && next < parts.length) {
+        const part = parts[next++]
+        if (part === undefined) break
+        outstanding++
+        queue.push(new ExactTransfer(queue, opcode, file, part, settled))
+      }
+      if (outstanding > 0) return
+      if (failed === undefined) resolve()
+      else reject(failed)
+    }
+    const settled = (error: HoltError | undefined): void => {
+      outstanding--
+      failed ??= error
+      begin()
+    }
+    begin()
+  })
+}
