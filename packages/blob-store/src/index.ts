@@ -1,6 +1,17 @@
 export { MAX_NOTE_BYTES } from './blob-store.js'
-export type { BlobRead, BlobStore, BlobStoreStats, BlobStoreSupport, BlobStoreWorker, BlobWrite } from './blob-store.js'
+export type {
+  BlobRead,
+  BlobStore,
+  BlobStoreStats,
+  BlobStoreSupport,
+  BlobStoreWorker,
+  BlobWrite,
+} from './blob-store.js'
 export { BufferManager, retireFrames } from './buffer-manager.js'
 export type { BufferManagerOptions, CacheStats, Cut } from './buffer-manager.js'
 export { SlotTable } from './slot-table.js'
 export type { SlotState } from './slot-table.js'
+export { FileBlobStore } from './file-blob-store.js'
+export type { FileBlobStoreOptions, FileBlobStoreWorkerData } from './file-blob-store.js'
+export { checkFrame, sealFrame } from './frame-envelope.js'
+export { MemoryBlobStore } from './memory-blob-store.js'

@@ -1,0 +1,169 @@
+import { type BlobId, FRAME_BYTES, PAGE_BYTES } from '@holt/blob-buf-pool'
+import { HoltError, isHoltError } from '@holt/errors'
+import type { Io, IoFile, Transfer } from '@holt/uring-native'
+import { checkFrame, checkHeaderPage, checkPages } from './frame-envelope.js'
+import type { Mapping } from './mapping-table.js'
+
+export const DATA_NAME = 'blobs.dat'
+
+/** Disk slots by which the data file is lengthened: few while it is small, more later. */
+const SMALL_STEP = 8
+const LARGE_STEP = 64
+const LARGE_FROM = 128
+
+/** Where a frame is now; asked again when what was read does not fit. */
+export type Locate = (id: BlobId) => Mapping | undefined
+
+/**
+ * Reads frames of a data file and checks every byte that it hands out.
+ *
+ * The thread that writes may give a disk slot to another frame while it is being read here. The frame read then fails
+ * its checks, and the blob has moved: it is read again from where it is now. A failure is reported when it has not.
+ */
+export class FrameReader {
+  readonly #io: Io
+  readonly #file: IoFile
+  readonly #locate: Locate
+
+  constructor(io: Io, file: IoFile, locate: Locate) {
+    this.#io = io
+    this.#file = file
+    this.#locate = locate
+  }
+
+  async read(id: BlobId, into: Uint8Array): Promise<void> {
+    let place = this.#placeOf(id)
+    for (;;) {
+      try {
+        await this.#io.read(this.#file, place.diskSlot * FRAME_BYTES, into)
+        checkFrame(into, id, place.headerCrc, this.#where(place))
+        return
+      } catch (error) {
+        place = this.#movedFrom(id, place, error)
+      }
+    }
+  }
+
+  readSync(id: BlobId, into: Uint8Array): void {
+    let place = this.#placeOf(id)
+    for (;;) {
+      try {
+        this.#io.readSync(this.#file, place.diskSlot * FRAME_BYTES, into)
+        checkFrame(into, id, place.headerCrc, this.#where(place))
+        return
+      } catch (error) {
+        place = this.#movedFrom(id, place, error)
+      }
+    }
+  }
+
+  /** Whole pages; page 0 is read along, since it holds the checksums of the others. */
+  async readRange(id: BlobId, offsetBytes: number, into: Uint8Array): Promise<void> {
+    let place = this.#placeOf(id)
+    const page0 = new Uint8Array(PAGE_BYTES)
+    for (;;) {
+      const start = place.diskSlot * FRAME_BYTES
+      const where = this.#where(place)
+      try {
+        // A range from page 0 on brings page 0 itself.
+        const transfers: Transfer[] = [{ offsetBytes: start + offsetBytes, bytes: into }]
+        if (offsetBytes > 0) transfers.unshift({ offsetBytes: start, bytes: page0 })
+        await this.#io.readMany(this.#file, transfers)
+        const header = offsetBytes > 0 ? page0 : into.subarray(0, PAGE_BYTES)
+        checkHeaderPage(header, id, place.headerCrc, where)
+        const firstPage = Math.max(1, offsetBytes / PAGE_BYTES)
+        checkPages(header, into.subarray(firstPage * PAGE_BYTES - offsetBytes), firstPage, id, where)
+        return
+      } catch (error) {
+        place = this.#movedFrom(id, place, error)
+      }
+    }
+  }
+
+  #placeOf(id: BlobId): Mapping {
+    const place = this.#locate(id)
+    if (place === undefined)
+      throw new HoltError('HOLT_NOT_FOUND', `no blob ${String(id)} in ${this.#file.path}`)
+    return place
+  }
+
+  /** Where the blob is now, if it has moved; otherwise throws what went wrong. */
+  #movedFrom(id: BlobId, before: Mapping, error: unknown): Mapping {
+    if (isHoltError(error, 'HOLT_CLOSED')) throw error
+    const now = this.#placeOf(id)
+    if (now.diskSlot !== before.diskSlot || now.headerCrc !== before.headerCrc) return now
+    if (isHoltError(error, 'HOLT_SHORT_TRANSFER')) {
+      throw new HoltError(
+        'HOLT_CORRUPT',
+        `${this.#where(before)}, blob ${String(id)}: the file ends before the frame does`,
+        { cause: error },
+      )
+    }
+    throw error
+  }
+
+  #where({ diskSlot }: Mapping): string {
+    return `${this.#file.path} at ${String(diskSlot * FRAME_BYTES)}`
+  }
+}
+
+/** The data file as the writing thread sees it. */
+export class FrameWriter {
+  readonly #io: Io
+  readonly #file: IoFile
+  #slots: number
+
+  private constructor(io: Io, file: IoFile, slots: number) {
+    this.#io = io
+    this.#file = file
+    this.#slots = slots
+  }
+
+  static async open(io: Io, path: string, direct: boolean): Promise<FrameWriter> {
+    const file = await io.open(path, { access: 'readwrite', create: true, direct })
+    try {
+      return new FrameWriter(io, file, Math.floor((await io.stat(file)).sizeBytes / FRAME_BYTES))
+    } catch (error) {
+      await io.close(file).catch(() => undefined)
+      throw error
+    }
+  }
+
+  get sizeBytes(): number {
+    return this.#slots * FRAME_BYTES
+  }
+
+  /** Has room for slots below `slots`. Takes a step more than asked for where there is space. */
+  async reach(slots: number): Promise<void> {
+    if (slots <= this.#slots) return
+    const step = slots < LARGE_FROM ? SMALL_STEP : LARGE_STEP
+    const wanted = Math.ceil(slots / step) * step
+    try {
+      await this.#allocateTo(wanted)
+    } catch (error) {
+      if (!isHoltError(error, 'HOLT_NO_SPACE') || wanted === slots) throw error
+      await this.#allocateTo(slots)
+    }
+  }
+
+  async #allocateTo(slots: number): Promise<void> {
+    await this.#io.allocate(this.#file, this.sizeBytes, slots * FRAME_BYTES - this.sizeBytes)
+    this.#slots = slots
+  }
+
+  async write(frames: readonly { readonly diskSlot: number; readonly frame: Uint8Array }[]): Promise<void> {
+    const transfers = frames.map(({ diskSlot, frame }) => ({
+      offsetBytes: diskSlot * FRAME_BYTES,
+      bytes: frame,
+    }))
+    await this.#io.writeMany(this.#file, transfers)
+  }
+
+  async sync(): Promise<void> {
+    await this.#io.sync(this.#file)
+  }
+
+  async close(): Promise<void> {
+    await this.#io.close(this.#file)
+  }
+}

@@ -1,0 +1,564 @@
+import { dirname, join } from 'node:path'
+import { type BlobId, FRAME_BYTES } from '@holt/blob-buf-pool'
+import { HoltError, isHoltError } from '@holt/errors'
+import type { Io } from '@holt/uring-native'
+import type {
+  BlobRead,
+  BlobStore,
+  BlobStoreStats,
+  BlobStoreSupport,
+  BlobStoreWorker,
+  BlobWrite,
+} from './blob-store.js'
+import { DATA_NAME, FrameReader, FrameWriter } from './data-file.js'
+import { DiskSlots } from './disk-slots.js'
+import { sealFrame } from './frame-envelope.js'
+import type { ManifestImage } from './manifest-format.js'
+import { MANIFEST_NAME, MANIFEST_TEMPORARY_NAME, ManifestLog } from './manifest-log.js'
+import { readManifest, startsAsManifest, type ManifestState } from './manifest-reader.js'
+import { type Mapping, MappingTable } from './mapping-table.js'
+import { OneAtATime } from './one-at-a-time.js'
+import { assertBlobId, assertFrameBytes, assertNote, assertRange, lastOfEach } from './store-arguments.js'
+
+export interface FileBlobStoreOptions {
+  readonly io: Io
+  readonly directory: string
+  /** Make the store if the directory is absent or holds none. Default false. */
+  readonly createIfMissing?: boolean
+  /** Bypass the page cache when writing: frames must then lie at multiples of 4 KiB in memory. Default false. */
+  readonly direct?: boolean
+  /** The mapping of another instance over the same directory, on another thread: what either flushes both show. */
+  readonly mapping?: SharedArrayBuffer
+  /** Ids below this can be stored. Default 2^24. Not with `mapping`. */
+  readonly maxBlobs?: number
+  /** Names in the directory that belong to others of the same database, such as its lock and its journal. */
+  readonly isOwnName?: (name: string) => boolean
+}
+
+/** What goes to the thread that is to write: see {@link BlobStoreWorker}. */
+export interface FileBlobStoreWorkerData {
+  readonly directory: string
+  readonly mapping: SharedArrayBuffer
+  readonly direct: boolean
+}
+
+type Staged = Mapping | 'deleted'
+
+/**
+ * Keeps frames in two files of a directory. `blobs.dat` holds them, disk slot n at n × 512 KiB; `manifest` says which
+ * blob lies in which slot.
+ *
+ * Frames are never overwritten in place: each write goes to a free disk slot (shadow paging). A flush syncs the data,
+ * then commits one record of the manifest, and only then are the slots of the former images free. So a crash at any
+ * moment leaves an old manifest with all it names, or the new one with all it names.
+ *
+ * Mutations run one behind the other; reads run beside them and check every byte against the manifest's checksum of
+ * the frame's first page, which vouches for the rest.
+ *
+ * Several instances may read one directory through one shared mapping; the first that writes is the only one that may.
+ */
+export class FileBlobStore implements BlobStore {
+  readonly supports: BlobStoreSupport = { syncReads: true, rangedReads: true, atomicFlush: true }
+  readonly #io: Io
+  readonly #directory: string
+  readonly #dataPath: string
+  readonly #direct: boolean
+  readonly #mapping: MappingTable
+  readonly #queue = new OneAtATime()
+  readonly #slots = new DiskSlots()
+  readonly #staged = new Map<BlobId, Staged>()
+  /** Disk slots of failed attempts, out of use until a flush has succeeded. */
+  #quarantine: number[] = []
+  #log: ManifestLog
+  #note: Uint8Array | undefined
+  #foundBytes = 0
+  #reader: FrameReader | undefined
+  #closeReader: (() => Promise<void>) | undefined
+  #opening: Promise<FrameReader> | undefined
+  #writer: FrameWriter | undefined
+  #poison: { readonly cause: unknown } | undefined
+  #closed = false
+
+  private constructor(
+    options: FileBlobStoreOptions,
+    mapping: MappingTable,
+    found: ManifestState | undefined,
+  ) {
+    this.#io = options.io
+    this.#directory = options.directory
+    this.#dataPath = join(options.directory, DATA_NAME)
+    this.#direct = options.direct ?? false
+    this.#mapping = mapping
+    this.#log =
+      found === undefined
+        ? ManifestLog.fresh(options.io, options.directory)
+        : ManifestLog.found(options.io, options.directory, found)
+    this.#note = found?.note
+    for (const [id, place] of found?.mappings ?? []) {
+      mapping.set(id, place)
+      this.#slots.take(place.diskSlot)
+    }
+  }
+
+  /**
+   * Opens the store of a directory, or makes one. Reads the manifest; writes nothing, except that an absent directory
+   * is made.
+   *
+   * Throws `HOLT_NOT_FOUND` when the directory is absent and not to be made, `HOLT_NOT_A_STORE` when there is no store
+   * in it and it holds something else or none is to be made, `HOLT_VERSION` for a store of another format, and
+   * `HOLT_CORRUPT`, with file and offset, for one that is damaged.
+   */
+  static async open(options: FileBlobStoreOptions): Promise<FileBlobStore> {
+    const mapping =
+      options.mapping === undefined
+        ? MappingTable.create(options.maxBlobs)
+        : MappingTable.attach(options.mapping)
+    const found = await findManifest(options)
+    for (const id of found?.mappings.keys() ?? []) {
+      if (id < mapping.capacity) continue
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        `${options.directory} holds blob ${String(id)}; maxBlobs is ${String(mapping.capacity)}`,
+      )
+    }
+    const store = new FileBlobStore(options, mapping, found)
+    try {
+      await store.#openFound()
+    } catch (error) {
+      await store.close()
+      throw error
+    }
+    return store
+  }
+
+  /** Opens the data file of a store that was found, and checks that all of its frames can be there. */
+  async #openFound(): Promise<void> {
+    const ids = this.#mapping.ids()
+    if (ids.length === 0) return
+    let slots = 0
+    for (const id of ids) slots = Math.max(slots, (this.#mapping.get(id)?.diskSlot ?? -1) + 1)
+    const file = await this.#io.open(this.#dataPath, { access: 'read' }).catch((error: unknown) => {
+      if (!isHoltError(error, 'HOLT_NOT_FOUND')) throw error
+      throw new HoltError(
+        'HOLT_CORRUPT',
+        `${this.#dataPath} is missing; the manifest names ${String(ids.length)} blobs in it`,
+        { cause: error },
+      )
+    })
+    this.#closeReader = () => this.#io.close(file)
+    this.#reader = new FrameReader(this.#io, file, (id) => this.#locate(id))
+    const { sizeBytes } = await this.#io.stat(file)
+    this.#foundBytes = sizeBytes
+    if (sizeBytes < slots * FRAME_BYTES) {
+      throw new HoltError(
+        'HOLT_CORRUPT',
+        `${this.#dataPath} at ${String(sizeBytes)}: the file ends here; the manifest names frames up to ${String(slots * FRAME_BYTES)}`,
+      )
+    }
+  }
+
+  /** 16 bytes that were drawn when the store was made and never change. */
+  get storeId(): Uint8Array {
+    return this.#log.storeId.slice()
+  }
+
+  // ---- reading -------------------------------------------------------------------------------------------------
+
+  async read(id: BlobId, into: Uint8Array): Promise<void> {
+    assertFrameBytes(into)
+    await (await this.#readerOf(id)).read(id, into)
+  }
+
+  async readMany(reads: readonly BlobRead[]): Promise<void> {
+    for (const { into } of reads) assertFrameBytes(into)
+    this.#assertOpen()
+    const results = await Promise.allSettled(reads.map(({ id, into }) => this.read(id, into)))
+    for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+
+  async readRange(id: BlobId, offsetBytes: number, into: Uint8Array): Promise<void> {
+    assertRange(offsetBytes, into)
+    await (await this.#readerOf(id)).readRange(id, offsetBytes, into)
+  }
+
+  /** Throws `HOLT_BUSY` when another instance made the data file and this one has not read anything else since. */
+  readSync(id: BlobId, into: Uint8Array): void {
+    assertFrameBytes(into)
+    this.#assertThere(id)
+    if (this.#reader === undefined) {
+      throw new HoltError(
+        'HOLT_BUSY',
+        `${this.#dataPath} was made by another instance since: await settle() or read() first`,
+      )
+    }
+    this.#reader.readSync(id, into)
+  }
+
+  #locate(id: BlobId): Mapping | undefined {
+    const staged = this.#staged.get(id)
+    if (staged === 'deleted') return undefined
+    return staged ?? this.#mapping.get(id)
+  }
+
+  #assertThere(id: BlobId): void {
+    this.#assertOpen()
+    if (this.#locate(id) === undefined) {
+      throw new HoltError('HOLT_NOT_FOUND', `no blob ${String(id)} in ${this.#dataPath}`)
+    }
+  }
+
+  async #readerOf(id: BlobId): Promise<FrameReader> {
+    this.#assertThere(id)
+    return this.#reader ?? (await this.#openReader())
+  }
+
+  async #openReader(): Promise<FrameReader> {
+    this.#opening ??= this.#io.open(this.#dataPath, { access: 'read' }).then((file) => {
+      this.#closeReader = () => this.#io.close(file)
+      return (this.#reader = new FrameReader(this.#io, file, (id) => this.#locate(id)))
+    })
+    try {
+      return await this.#opening
+    } finally {
+      this.#opening = undefined
+    }
+  }
+
+  has(id: BlobId): boolean {
+    this.#assertOpen()
+    return this.#locate(id) !== undefined
+  }
+
+  list(): BlobId[] {
+    this.#assertOpen()
+    const ids = this.#mapping.ids().filter((id) => !this.#staged.has(id))
+    for (const [id, staged] of this.#staged) if (staged !== 'deleted') ids.push(id)
+    return ids.sort((a, b) => a - b)
+  }
+
+  note(): Uint8Array | undefined {
+    return this.#note?.slice()
+  }
+
+  get needsFlush(): boolean {
+    return this.#staged.size > 0
+  }
+
+  stats(): BlobStoreStats {
+    this.#assertOpen()
+    let blobs = this.#mapping.count
+    for (const [id, staged] of this.#staged) {
+      const flushed = this.#mapping.get(id) !== undefined
+      if (staged === 'deleted') blobs -= flushed ? 1 : 0
+      else blobs += flushed ? 0 : 1
+    }
+    const dataBytes = this.#writer?.sizeBytes ?? this.#foundBytes
+    return {
+      blobs,
+      files: [
+        { name: DATA_NAME, sizeBytes: dataBytes },
+        { name: MANIFEST_NAME, sizeBytes: this.#log.sizeBytes },
+      ],
+    }
+  }
+
+  // ---- writing -------------------------------------------------------------------------------------------------
+
+  write(id: BlobId, frame: Uint8Array): Promise<void> {
+    return this.writeMany([{ id, frame }])
+  }
+
+  async writeMany(writes: readonly BlobWrite[]): Promise<void> {
+    const frames = lastOfEach(writes, this.#mapping.capacity)
+    if (frames.size === 0) return
+    await this.#mutate((writer) => this.#stageFrames(writer, frames))
+  }
+
+  async #stageFrames(writer: FrameWriter, frames: ReadonlyMap<BlobId, Uint8Array>): Promise<void> {
+    const taken: { readonly id: BlobId; readonly diskSlot: number; readonly frame: Uint8Array }[] = []
+    const staged: (readonly [BlobId, Mapping])[] = []
+    try {
+      let reach = 0
+      for (const [id, frame] of frames) {
+        const diskSlot = this.#slots.takeLowest()
+        taken.push({ id, diskSlot, frame })
+        reach = Math.max(reach, diskSlot + 1)
+      }
+      await writer.reach(reach)
+      for (const { id, diskSlot, frame } of taken) {
+        staged.push([id, { diskSlot, headerCrc: sealFrame(frame, id) }])
+      }
+      await writer.write(taken)
+    } catch (error) {
+      for (const { diskSlot } of taken) this.#slots.release(diskSlot)
+      throw error
+    }
+    for (const [id, place] of staged) this.#stage(id, place)
+  }
+
+  async delete(id: BlobId): Promise<void> {
+    assertBlobId(id, this.#mapping.capacity)
+    this.#assertOpen()
+    if (this.#locate(id) === undefined && !this.#queue.isBusy) return
+    await this.#mutate(() => {
+      if (this.#mapping.get(id) === undefined) this.#unstage(id)
+      else this.#stage(id, 'deleted')
+      return Promise.resolve()
+    })
+  }
+
+  #stage(id: BlobId, staged: Staged): void {
+    this.#unstage(id)
+    this.#staged.set(id, staged)
+  }
+
+  /** A disk slot that was staged and never flushed is nobody's any more. */
+  #unstage(id: BlobId): void {
+    const before = this.#staged.get(id)
+    if (before !== undefined && before !== 'deleted') this.#slots.release(before.diskSlot)
+    this.#staged.delete(id)
+  }
+
+  async flush(note: Uint8Array): Promise<void> {
+    assertNote(note)
+    const kept = note.slice()
+    await this.#mutate((writer) => this.#commit(writer, kept))
+  }
+
+  async #commit(writer: FrameWriter, note: Uint8Array): Promise<void> {
+    const mappings: (readonly [BlobId, Mapping])[] = []
+    const removals: BlobId[] = []
+    for (const [id, staged] of this.#staged) {
+      if (staged === 'deleted') removals.push(id)
+      else mappings.push([id, staged])
+    }
+    if (mappings.length > 0) {
+      try {
+        await writer.sync()
+      } catch (error) {
+        this.#dropStaged('quarantine')
+        throw error
+      }
+    }
+    try {
+      await this.#log.commit({ mappings, removals, note }, () => this.#imageWith(note))
+    } catch (error) {
+      this.#dropStaged(this.#log.standing === 'settled' ? 'free' : 'quarantine')
+      throw error
+    }
+    this.#publish(note)
+  }
+
+  /** The state that this flush makes. */
+  #imageWith(note: Uint8Array): ManifestImage {
+    const mappings: (readonly [BlobId, Mapping])[] = []
+    for (const id of this.list()) {
+      const place = this.#locate(id)
+      if (place !== undefined) mappings.push([id, place])
+    }
+    return { mappings, note }
+  }
+
+  /** The state of the last completed flush. */
+  #completedImage(): ManifestImage {
+    const mappings: (readonly [BlobId, Mapping])[] = []
+    for (const id of this.#mapping.ids()) {
+      const place = this.#mapping.get(id)
+      if (place !== undefined) mappings.push([id, place])
+    }
+    return { mappings, note: this.#note }
+  }
+
+  #publish(note: Uint8Array): void {
+    for (const [id, staged] of this.#staged) {
+      const before = this.#mapping.get(id)
+      if (staged === 'deleted') this.#mapping.remove(id)
+      else this.#mapping.set(id, staged)
+      if (before !== undefined) this.#slots.release(before.diskSlot)
+    }
+    this.#staged.clear()
+    for (const diskSlot of this.#quarantine) this.#slots.release(diskSlot)
+    this.#quarantine = []
+    this.#note = note
+  }
+
+  /** Forgets what was staged. A slot that a record of unknown fate names, or whose sync failed, is kept out of use. */
+  #dropStaged(fate: 'free' | 'quarantine'): void {
+    for (const staged of this.#staged.values()) {
+      if (staged === 'deleted') continue
+      if (fate === 'free') this.#slots.release(staged.diskSlot)
+      else this.#quarantine.push(staged.diskSlot)
+    }
+    this.#staged.clear()
+  }
+
+  /**
+   * Brings the files into a state in which they may be changed: made and named durably if there are none yet, else
+   * made sure of. The first mutation does it too; calling it again does nothing. An owner that hands the writing to
+   * another thread calls it first, so that this instance has the data file open.
+   */
+  async settle(): Promise<void> {
+    await this.#queue.run(async () => {
+      this.#assertOpen()
+      await this.#prepare()
+    })
+  }
+
+  async #mutate(work: (writer: FrameWriter) => Promise<void>): Promise<void> {
+    await this.#queue.run(async () => {
+      this.#assertOpen()
+      if (!this.#mapping.claimWriter()) throw this.#notTheWriter()
+      await work(await this.#prepare())
+    })
+  }
+
+  #notTheWriter(): HoltError {
+    return new HoltError('HOLT_LOCKED', `another instance writes ${this.#directory}; this one only reads`)
+  }
+
+  async #prepare(): Promise<FrameWriter> {
+    if (this.#mapping.writtenByAnother) throw this.#notTheWriter()
+    if (this.#poison !== undefined) {
+      throw new HoltError(
+        'HOLT_POISONED',
+        `${this.#log.path}: a commit of unknown fate could not be settled; open the store again`,
+        { cause: this.#poison.cause },
+      )
+    }
+    switch (this.#log.standing) {
+      case 'absent':
+        await this.#makeManifest()
+        break
+      case 'found':
+        await this.#log.rewriteLast()
+        break
+      case 'undecided':
+        await this.#settleUndecided()
+        break
+      case 'settled':
+        break
+    }
+    return this.#writer ?? (await this.#openWriter())
+  }
+
+  /**
+   * The way to the directory first, since its name may be as young as the store; then the manifest; the data file last,
+   * so that one without a manifest is always a damaged store and never a young one.
+   */
+  async #makeManifest(): Promise<void> {
+    for (let path = this.#directory; dirname(path) !== path; path = dirname(path)) {
+      try {
+        await this.#io.syncDir(dirname(path))
+      } catch (error) {
+        // A directory that may be passed but not opened is not one that was just made.
+        if (!(isHoltError(error) && (error.errno === 'EACCES' || error.errno === 'EPERM'))) throw error
+      }
+    }
+    await this.#log.replace(this.#completedImage())
+  }
+
+  async #settleUndecided(): Promise<void> {
+    try {
+      await this.#log.replace(this.#completedImage())
+    } catch (error) {
+      if (!ManifestLog.mayTryAgain(error)) this.#poison = { cause: error }
+      throw error
+    }
+  }
+
+  async #openWriter(): Promise<FrameWriter> {
+    const writer = await FrameWriter.open(this.#io, this.#dataPath, this.#direct)
+    try {
+      await writer.sync()
+      await this.#io.syncDir(this.#directory)
+      if (this.#reader === undefined) await this.#openReader()
+    } catch (error) {
+      await writer.close().catch(() => undefined)
+      throw error
+    }
+    this.#writer = writer
+    return writer
+  }
+
+  // ---- the rest ------------------------------------------------------------------------------------------------
+
+  get worker(): BlobStoreWorker {
+    const data: FileBlobStoreWorkerData = {
+      directory: this.#directory,
+      mapping: this.#mapping.buffer,
+      direct: this.#direct,
+    }
+    return { moduleUrl: WORKER_MODULE.href, data }
+  }
+
+  /** Waits for mutations in progress; what is staged and not flushed is gone. Closing twice does nothing. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#opening?.catch(() => undefined)
+    await this.#queue.run(async () => {
+      const closing = [this.#closeReader?.(), this.#writer?.close(), this.#log.close()]
+      this.#reader = undefined
+      this.#writer = undefined
+      this.#staged.clear()
+      const results = await Promise.allSettled(closing)
+      for (const result of results) if (result.status === 'rejected') throw result.reason
+    })
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new HoltError('HOLT_CLOSED', `the blob store in ${this.#directory} was closed`)
+  }
+}
+
+/** What the worker loads. Threads cannot load the sources, so there the built module is named. */
+const WORKER_MODULE = new URL(
+  import.meta.url.endsWith('.ts') ? '../dist/file-blob-store-worker.js' : './file-blob-store-worker.js',
+  import.meta.url,
+)
+
+/** The manifest of the directory, `undefined` when a store is to be made there. */
+async function findManifest(options: FileBlobStoreOptions): Promise<ManifestState | undefined> {
+  const { io, directory } = options
+  const create = options.createIfMissing ?? false
+  let names: string[]
+  try {
+    names = await io.list(directory)
+  } catch (error) {
+    if (!isHoltError(error, 'HOLT_NOT_FOUND') || !create) throw error
+    await io.mkdir(directory)
+    return undefined
+  }
+  const path = join(directory, MANIFEST_NAME)
+  if (names.includes(MANIFEST_NAME)) {
+    const bytes = await readWhole(io, path)
+    if (!names.includes(DATA_NAME) && !startsAsManifest(bytes)) {
+      throw new HoltError('HOLT_NOT_A_STORE', `${path} is not one of ours, and there is no ${DATA_NAME}`)
+    }
+    return readManifest(bytes, path)
+  }
+  if (names.includes(DATA_NAME)) {
+    throw new HoltError('HOLT_CORRUPT', `${path} is missing, but ${DATA_NAME} is there`)
+  }
+  const isOwn = options.isOwnName ?? (() => false)
+  const foreign = names.find((name) => name !== MANIFEST_TEMPORARY_NAME && !isOwn(name))
+  if (foreign !== undefined) {
+    throw new HoltError(
+      'HOLT_NOT_A_STORE',
+      `${directory} holds no store, but other files, such as ${foreign}`,
+    )
+  }
+  if (!create) throw new HoltError('HOLT_NOT_A_STORE', `${directory} holds no store, and none is to be made`)
+  return undefined
+}
+
+async function readWhole(io: Io, path: string): Promise<Uint8Array> {
+  const file = await io.open(path, { access: 'read' })
+  try {
+    const bytes = new Uint8Array((await io.stat(file)).sizeBytes)
+    if (bytes.length > 0) await io.read(file, 0, bytes)
+    return bytes
+  } finally {
+    await io.close(file)
+  }
+}
