@@ -1,1 +1,12 @@
 export * from './contract.js'
+export { Journal } from './journal.js'
+export type { JournalOptions } from './options.js'
+export type { JournalEvent, JournalEventListener } from './events.js'
+export type { ReplayVisitor } from './replay.js'
+export { FIRST_CALLER_TYPE } from './record.js'
+export {
+  DEFAULT_SEGMENT_BYTES,
+  MAX_SEGMENT_BYTES,
+  MIN_SEGMENT_BYTES,
+  STORE_ID_BYTES,
+} from './segment-header.js'

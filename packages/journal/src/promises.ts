@@ -6,8 +6,8 @@ export interface Deferred {
 }
 
 export function deferred(): Deferred {
-  let resolve!: () => void
-  let reject!: (reason: unknown) => void
+  let resolve: () => void = () => undefined
+  let reject: (reason: unknown) => void = () => undefined
   const promise = new Promise<void>((onResolve, onReject) => {
     resolve = onResolve
     reject = onReject

@@ -81,11 +81,7 @@ export function writeRecordHeader(
   view.setFloat64(at + 8, seq, true)
   view.setUint32(at + 16, markSegment, true)
   view.setUint32(at + 20, markOffset, true)
-  view.setUint32(
-    at + HEADER_CRC_AT,
-    crc32c(bytes, at, HEADER_CRC_AT, (headerSalt ^ fileOffset) >>> 0),
-    true,
-  )
+  view.setUint32(at + HEADER_CRC_AT, crc32c(bytes, at, HEADER_CRC_AT, (headerSalt ^ fileOffset) >>> 0), true)
 }
 
 /** Writes the body's CRC, once the body is in its place. */
@@ -122,11 +118,7 @@ export function writeFillerHeader(
   view.setFloat64(at + 8, seq, true)
   view.setUint32(at + 16, markSegment, true)
   view.setUint32(at + 20, markOffset, true)
-  view.setUint32(
-    at + HEADER_CRC_AT,
-    crc32c(bytes, at, HEADER_CRC_AT, (headerSalt ^ fileOffset) >>> 0),
-    true,
-  )
+  view.setUint32(at + HEADER_CRC_AT, crc32c(bytes, at, HEADER_CRC_AT, (headerSalt ^ fileOffset) >>> 0), true)
 }
 
 /** A record's header, decoded. One object serves a whole reading. */

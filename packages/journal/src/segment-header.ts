@@ -84,7 +84,10 @@ export function decodeSegmentHeader(bytes: Uint8Array, path: string): SegmentHea
   const first = isCopyValid(bytes, 0)
   const second = isCopyValid(bytes, SECOND_COPY_AT)
   if (!first && !second) {
-    throw new HoltError('HOLT_CORRUPT', `${path}: both copies of the segment header (offsets 0 and 4096) are damaged`)
+    throw new HoltError(
+      'HOLT_CORRUPT',
+      `${path}: both copies of the segment header (offsets 0 and 4096) are damaged`,
+    )
   }
   if (first && second && !equalBytes(bytes, 0, SECOND_COPY_AT, COPY_BYTES)) {
     throw new HoltError('HOLT_CORRUPT', `${path}: the two copies of the segment header contradict each other`)
@@ -125,7 +128,7 @@ function decodeCopy(copy: Uint8Array, path: string): SegmentHeader {
     isSegmentSize(header.segmentBytes) &&
     header.predecessorNumber < header.number &&
     header.predecessorEndBytes % RECORD_ALIGNMENT_BYTES === 0 &&
-    header.predecessorNumber === 0 === (header.predecessorEndBytes === 0) &&
+    (header.predecessorNumber === 0) === (header.predecessorEndBytes === 0) &&
     header.markSegment < header.number &&
     Number.isSafeInteger(header.seqFloor) &&
     header.seqFloor >= 0

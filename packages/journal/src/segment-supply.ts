@@ -45,7 +45,10 @@ export class SegmentSupply {
   take(): LiveSegment {
     const next = this.#next
     if (next === undefined) {
-      throw new HoltError('HOLT_INTERNAL', 'the journal was asked to switch segments before the next one was ready')
+      throw new HoltError(
+        'HOLT_INTERNAL',
+        'the journal was asked to switch segments before the next one was ready',
+      )
     }
     this.#next = undefined
     return next

@@ -200,7 +200,15 @@ export class SegmentFiles {
       await io.close(file)
       throw error
     }
-    return { number: plan.number, path, sizeBytes: segmentBytes, seqFloor: plan.seqFloor, file, mapping, ...salts }
+    return {
+      number: plan.number,
+      path,
+      sizeBytes: segmentBytes,
+      seqFloor: plan.seqFloor,
+      file,
+      mapping,
+      ...salts,
+    }
   }
 
   /** Allocated, written with zeros to its end, synced, directory synced: an overwrite then needs no new space. */
@@ -230,7 +238,10 @@ export class SegmentFiles {
   #randomWord(): number {
     const value = this.#options.random()
     if (!(value >= 0 && value < 1)) {
-      throw new HoltError('HOLT_INVALID_ARGUMENT', `random() gave ${String(value)}, expected a number in [0, 1)`)
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        `random() gave ${String(value)}, expected a number in [0, 1)`,
+      )
     }
     return Math.floor(value * 2 ** 32)
   }

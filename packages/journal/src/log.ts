@@ -1,0 +1,27 @@
+import type { JournalDurability, Lsn } from './contract.js'
+
+/**
+ * The appending half of a journal, in one of its two modes. Sizes are totals as {@link recordBytes} gives them; the
+ * caller has checked arguments.
+ */
+export interface Log {
+  readonly mode: 'mapped' | 'written'
+  readonly body: Uint8Array
+  readonly bodyOffset: number
+  readonly position: Lsn
+  readonly records: number
+  readonly appendedBytes: number
+  /** Write calls, each of which acknowledged what it carried together. */
+  readonly groups: number
+  readonly segmentSwitches: number
+  /** Whether a record of this total can be reserved now. */
+  hasRoom(totalBytes: number): boolean
+  /** Works towards `hasRoom(totalBytes)`; may resolve before it holds. */
+  makeRoom(totalBytes: number): Promise<void>
+  reserve(type: number, seq: number, bodyBytes: number): void
+  leave(): void
+  cancel(): void
+  acknowledge(durability: JournalDurability): Promise<void>
+  /** Everything appended so far is stable. */
+  sync(): Promise<void>
+}

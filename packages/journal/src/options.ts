@@ -1,0 +1,87 @@
+import { HoltError } from '@holt/errors'
+import type { Io } from '@holt/uring-native'
+import type { JournalDurability } from './contract.js'
+import type { JournalEventListener } from './events.js'
+import {
+  DEFAULT_SEGMENT_BYTES,
+  isSegmentSize,
+  MAX_SEGMENT_BYTES,
+  MIN_SEGMENT_BYTES,
+  STORE_ID_BYTES,
+} from './segment-header.js'
+
+export interface JournalOptions {
+  readonly io: Io
+  /** Where the segments lie. Must exist. */
+  readonly directory: string
+  /** 16 bytes that every segment carries; those of another store are refused. */
+  readonly storeId: Uint8Array
+  /** Size of new segments: a multiple of 4096 from 16 KiB to 128 MiB. 32 MiB by default. */
+  readonly segmentBytes?: number
+  /** What the database acknowledges at: decides whether segments are mapped or written through. */
+  readonly durability: JournalDurability
+  /** How long a byte stays unsynced in an `'os'` database. 1000 by default. */
+  readonly syncIntervalMs?: number
+  /** Source of salts, in [0, 1). From the system's random generator by default. */
+  readonly random?: () => number
+  /** Replay only; {@link Journal.start} is refused. */
+  readonly readOnly?: boolean
+  readonly onEvent?: JournalEventListener
+}
+
+const DEFAULT_SYNC_INTERVAL_MS = 1000
+
+/** Options with every default filled in. */
+export type CheckedOptions = Required<Omit<JournalOptions, 'onEvent' | 'random'>> & {
+  readonly onEvent: JournalEventListener
+  readonly random: (() => number) | undefined
+}
+
+/** @throws HoltError `HOLT_INVALID_ARGUMENT` */
+export function checkOptions(options: JournalOptions): CheckedOptions {
+  const segmentBytes = options.segmentBytes ?? DEFAULT_SEGMENT_BYTES
+  if (!isSegmentSize(segmentBytes)) {
+    throw new HoltError(
+      'HOLT_INVALID_ARGUMENT',
+      `segmentBytes is ${String(segmentBytes)}, expected a multiple of 4096 from ${String(MIN_SEGMENT_BYTES)} to ${String(MAX_SEGMENT_BYTES)}`,
+    )
+  }
+  if (options.storeId.length !== STORE_ID_BYTES) {
+    throw new HoltError(
+      'HOLT_INVALID_ARGUMENT',
+      `storeId has ${String(options.storeId.length)} bytes, expected ${String(STORE_ID_BYTES)}`,
+    )
+  }
+  const syncIntervalMs = options.syncIntervalMs ?? DEFAULT_SYNC_INTERVAL_MS
+  if (!(syncIntervalMs >= 0 && syncIntervalMs < 2 ** 31)) {
+    throw new HoltError(
+      'HOLT_INVALID_ARGUMENT',
+      `syncIntervalMs is ${String(syncIntervalMs)}, expected 0 or more milliseconds`,
+    )
+  }
+  const { onEvent } = options
+  return {
+    io: options.io,
+    directory: options.directory,
+    storeId: options.storeId.slice(),
+    segmentBytes,
+    durability: options.durability,
+    syncIntervalMs,
+    readOnly: options.readOnly ?? false,
+    random: options.random,
+    onEvent: onEvent === undefined ? () => undefined : guarded(onEvent),
+  }
+}
+
+/** A listener that throws is reported as an uncaught error of its own; the journal's state stays whole. */
+function guarded(listener: JournalEventListener): JournalEventListener {
+  return (event) => {
+    try {
+      listener(event)
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error
+      })
+    }
+  }
+}
