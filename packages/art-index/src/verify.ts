@@ -104,7 +104,7 @@ export function verifyTree(tree: VerifiableTree): VerifyReport {
       reader.enter(blob)
     } catch (error) {
       if (!isHoltError(error, 'HOLT_CORRUPT')) throw error
-      report(blob, 0, `the frame cannot be read: ${error.message}`)
+      report(blob, 0, `the frame, a child of blob ${String(parent.blob)}, cannot be read: ${error.message}`)
       continue
     }
     const isRoot = blob === tree.rootId
