@@ -1,0 +1,113 @@
+// One scenario of a process's life, named by the first argument. It reports by its output and by how it ends.
+import { readdirSync, writeSync } from 'node:fs'
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+
+import { UringIo, openIo } from '../../dist/index.js'
+
+const [scenario, directory] = process.argv.slice(2)
+const descriptors = () => readdirSync('/proc/self/fd').length
+const say = (text) => writeSync(1, `${text}\n`)
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
+const openFile = (io, name) => io.open(`${directory}/${name}`, { access: 'readwrite', create: true })
+
+async function terminateWorkers() {
+  const round = async (number) => {
+    const workers = [1, 2].map(
+      (i) =>
+        new Worker(new URL('busy-worker.mjs', import.meta.url), {
+          workerData: { directory, name: `${number}-${i}` },
+        }),
+    )
+    await Promise.all(workers.map((worker) => once(worker, 'message')))
+    await pause(number * 7)
+    await Promise.all(workers.map((worker) => worker.terminate()))
+  }
+  await round(0) // what the first worker of a process opens once stays open
+  const before = descriptors()
+  for (let number = 1; number <= 4; number++) await round(number)
+  say(`descriptors ${descriptors() - before}`)
+}
+
+const scenarios = {
+  terminateWorkers,
+
+  async exitWhileBusy() {
+    const io = UringIo.create()
+    const file = await openFile(io, 'file')
+    const bytes = new Uint8Array(1 << 20)
+    for (let i = 0; i < 100; i++) void io.write(file, i << 20, bytes)
+    void io.writeDsync(file, 0, bytes)
+    io.syncAfter(file, 1)
+    await pause(0)
+    process.exit(7)
+  },
+
+  async idle() {
+    const io = UringIo.create()
+    const file = await openFile(io, 'file')
+    await io.write(file, 0, new Uint8Array(100))
+    await io.writeDsync(file, 0, new Uint8Array(100))
+    await io.map(file, 100)
+    io.syncAfter(file, 3_600_000)
+    io.setTimer(3_600_000, () => undefined)
+    say('idle')
+  },
+
+  async outstanding() {
+    const io = UringIo.create()
+    const file = await openFile(io, 'file')
+    const bytes = new Uint8Array(1 << 20)
+    void io.writeManyAndSync(file, [{ offsetBytes: 0, bytes }]).then(async () => {
+      say('ring done')
+      await io.writeDsync(file, 0, bytes)
+      say('log thread done')
+    })
+  },
+
+  async mapped() {
+    const io = UringIo.create()
+    const file = await openFile(io, 'mapped')
+    await io.allocate(file, 0, 1 << 20)
+    const mapping = await io.map(file, 1 << 20)
+    if (mapping === undefined) {
+      say('no mapping')
+      return
+    }
+    mapping.populate(0, 1 << 20)
+    for (let i = 0; i < 1 << 20; i++) mapping.bytes[i] = (i * 7) & 255
+    say('stored')
+    setInterval(() => undefined, 1000)
+  },
+
+  async sizeLimit() {
+    const io = UringIo.create()
+    const file = await openFile(io, 'limited')
+    const bytes = new Uint8Array(1 << 20).fill(1)
+    const code = (error) => `${error.code} ${error.errno}`
+    say(`write ${await io.write(file, 0, bytes).catch(code)}`)
+    say(`writeMany ${await io.writeMany(file, [{ offsetBytes: 0, bytes }]).catch(code)}`)
+    say(`writeDsync ${await io.writeDsync(file, 0, bytes).catch(code)}`)
+    try {
+      io.writeSync(file, 0, bytes)
+    } catch (error) {
+      say(`writeSync ${code(error)}`)
+    }
+    await io.write(file, 0, bytes.subarray(0, 1000))
+    say('small write ok')
+    await io.dispose()
+  },
+
+  async refused() {
+    try {
+      UringIo.create()
+    } catch (error) {
+      say(`${error.code}: ${error.message}`)
+    }
+    const io = openIo({ prefer: 'uring' })
+    say(`${io.kind}: ${io.fallbackReason}`)
+    await io.dispose()
+  },
+}
+
+await scenarios[scenario]()
