@@ -1,11 +1,11 @@
 /** Style as a test, over the whole repository; part of `npm run lint`. See `tooling/tidy` for what it looks at. */
 import './check-node.mjs'
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { LAYERS, TOOLING, packageOf } from '../tooling/eslint/layers.mjs'
-import { checkLines, checkPackages, checkReachable } from '../tooling/tidy/index.mjs'
+import { checkLines, checkNamedPaths, checkPackages, checkReachable } from '../tooling/tidy/index.mjs'
 import { ROOT, workspaceDirectories } from './setup.mjs'
 
 const SKIPPED = new Set(['node_modules', 'dist', 'build', 'coverage', '.turbo', '.git', '.readme-example'])
@@ -38,7 +38,12 @@ const packages = workspaceDirectories().map((directory) => ({
   directory,
   manifest: JSON.parse(readFileSync(join(ROOT, directory, 'package.json'), 'utf8')),
 }))
-const complaints = [...checkLines(files), ...checkReachable(files), ...checkPackages(packages, mayDependOn)]
+const complaints = [
+  ...checkLines(files),
+  ...checkReachable(files),
+  ...checkNamedPaths(files, (path) => existsSync(join(ROOT, path))),
+  ...checkPackages(packages, mayDependOn),
+]
 for (const complaint of complaints) process.stdout.write(`${complaint}\n`)
 if (complaints.length > 0) {
   process.stdout.write(`tidy: ${String(complaints.length)} complaints\n`)

@@ -46,15 +46,19 @@ export function checkLines(files) {
  */
 function namedFiles(file, byPath) {
   const found = []
+  const ownPackage = packageDirectory(file.path)
   for (const [, specifier = ''] of file.text.matchAll(/['"`]([^'"`\n]*\.(?:ts|mjs|js))['"`]/g)) {
-    const directory = posix.dirname(file.path)
-    const candidates = [directory, posix.dirname(directory), packageDirectory(file.path)].flatMap((base) => {
-      const path = posix.join(base, specifier)
-      return [path, path.replace(/\.js$/, '.ts')]
-    })
-    found.push(...candidates.filter((path) => byPath.has(path)))
+    if (specifier.startsWith('.')) {
+      const path = posix.join(posix.dirname(file.path), specifier)
+      found.push(path, path.replace(/\.js$/, '.ts'), posix.join(ownPackage, specifier))
+    } else {
+      // The rest of a path that is put together elsewhere.
+      const ending = `/${specifier}`
+      for (const path of byPath.keys())
+        if (path.startsWith(`${ownPackage}/`) && path.endsWith(ending)) found.push(path)
+    }
   }
-  return found
+  return found.filter((path) => byPath.has(path))
 }
 
 /** @param {string} path of a file in a workspace package */
@@ -168,4 +172,25 @@ function findCycle(edges) {
     if (cycle !== undefined) return cycle
   }
   return undefined
+}
+
+/**
+ * Files that a Markdown page names and that are not there: links within the repository, and paths written as code.
+ * @param {readonly SourceFile[]} files
+ * @param {(path: string) => boolean} exists
+ */
+export function checkNamedPaths(files, exists) {
+  const complaints = []
+  for (const { path, text } of files.filter((file) => file.path.endsWith('.md'))) {
+    const links = [...text.matchAll(/\]\(([^)#:\s]+)(?:#[^)]*)?\)/g)].map(([, target = '']) =>
+      posix.join(posix.dirname(path), target),
+    )
+    const code = [...text.matchAll(/`((?:packages|apps|scripts|tooling|docs)\/[\w./-]+)`/g)].map(
+      ([, target = '']) => target,
+    )
+    for (const target of [...links, ...code]) {
+      if (!exists(target)) complaints.push(`${path}: names ${target}, which is not there`)
+    }
+  }
+  return complaints
 }

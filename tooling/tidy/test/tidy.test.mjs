@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 
-import { checkLines, checkPackages, checkReachable } from '../index.mjs'
+import { checkLines, checkNamedPaths, checkPackages, checkReachable } from '../index.mjs'
 
 const file = (path, text = '') => ({ path, text })
 const workspacePackage = (name, dependencies = {}, devDependencies = {}) => ({
@@ -42,7 +42,8 @@ describe('dead files', () => {
       file('packages/a/src/b.ts', "new Worker(new URL('./d.js', import.meta.url))"),
       file('packages/a/src/c.ts'),
       file('packages/a/src/d.ts'),
-      file('packages/a/test/a.test.ts', "spawn('fixtures/child.mjs')"),
+      file('packages/a/test/a.test.ts', "spawn('fixtures/child.mjs'); run('worker.mjs')"),
+      file('packages/a/test/fixtures/worker.mjs'),
       file('packages/a/test/fixtures/child.mjs'),
     ]
     expect(checkReachable(files)).toEqual([])
@@ -89,5 +90,17 @@ describe('packages', () => {
   test('has nothing to say of a clean pair', () => {
     const packages = [workspacePackage('a', { b: 'workspace:*', c: '1.2.3' }), workspacePackage('b')]
     expect(checkPackages(packages, (from, name) => from === 'a' && name === 'b')).toEqual([])
+  })
+})
+
+describe('names in pages', () => {
+  test('reports a link and a path written as code that lead nowhere', () => {
+    const text =
+      'see [a](../a.md#part), [b](b.md), `packages/c/src/c.ts` and `packages/d/src/d.ts`, https://x.org'
+    const there = new Set(['a.md', 'packages/c/src/c.ts'])
+    expect(checkNamedPaths([file('docs/page.md', text)], (path) => there.has(path))).toEqual([
+      'docs/page.md: names docs/b.md, which is not there',
+      'docs/page.md: names packages/d/src/d.ts, which is not there',
+    ])
   })
 })
