@@ -19,9 +19,12 @@ export { addressOfBytes } from './memory-address.js'
 export { openIo } from './open-io.js'
 export type { IoPreference, OpenIoOptions } from './open-io.js'
 export { isProcessGone, processIdentity } from './process-identity.js'
+export { UringIo } from './uring-io.js'
+export type { UringIoOptions } from './uring-io.js'
 // What every implementation of Io shares: argument checks, the order of a batch, and the errors of system calls.
 export {
   checkAligned,
+  checkCallback,
   checkDelay,
   checkLength,
   checkOpenOptions,

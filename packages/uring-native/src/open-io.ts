@@ -2,6 +2,7 @@ import { HoltError } from '@holt/errors'
 
 import { FsIo } from './fs-io.js'
 import type { Io } from './io.js'
+import { UringIo } from './uring-io.js'
 
 export type IoPreference = 'auto' | 'uring' | 'fs'
 
@@ -17,9 +18,7 @@ export interface OpenIoOptions {
  * @throws `HOLT_INVALID_ARGUMENT` for another preference, in the options or in the environment variable `HOLT_IO`
  */
 export function openIo(options: OpenIoOptions = {}): Io {
-  return chooseIo(options, process.env, () => {
-    throw new HoltError('HOLT_UNSUPPORTED', 'this build has no io_uring')
-  })
+  return chooseIo(options, process.env, () => UringIo.create())
 }
 
 /** {@link openIo} with its surroundings as arguments. */
