@@ -63,10 +63,10 @@ export class Db implements AsyncDisposable {
    * The tree of that name, made if there is none. The names of its encodings are kept: another one at a later opening
    * rejects with `HOLT_ENCODING`. `HOLT_INVALID_ARGUMENT` for an empty name, an unknown option or encoding.
    */
-  async tree<N extends KeyEncodingName = 'utf8', E extends ValueEncodingName | ValueEncoding<never> = 'view'>(
-    name: string,
-    options: TreeOptions<N, E> = {},
-  ): Promise<Tree<KeyEncodings[N], ValueOf<E>>> {
+  async tree<
+    N extends KeyEncodingName = 'utf8',
+    E extends ValueEncodingName | ValueEncoding<unknown> = 'view',
+  >(name: string, options: TreeOptions<N, E> = {}): Promise<Tree<KeyEncodings[N], ValueOf<E>>> {
     this.#engine.assertOpen()
     for (const option of Object.keys(options)) {
       if (option !== 'keyEncoding' && option !== 'valueEncoding') {

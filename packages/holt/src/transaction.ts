@@ -3,7 +3,8 @@ import { batchTooLarge, type Engine } from './engine.js'
 import type { Version } from './entries.js'
 import { LIMITS } from './limits.js'
 import { type ConditionFailure, type Operation, operationBytes, type OperationKind } from './operation.js'
-import { type Tree, TREE_INTERNALS, type TreeInternals } from './tree.js'
+import type { Tree } from './tree.js'
+import { TREE_INTERNALS, type TreeInternals } from './tree-internals.js'
 
 /** What `db.atomic` came to. `failed` names the first operation whose condition did not hold; nothing was changed then. */
 export type AtomicResult =

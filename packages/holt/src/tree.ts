@@ -15,6 +15,7 @@ import {
   writeTreeId,
 } from './range.js'
 import { EntryCursor, ScanIterator } from './scan.js'
+import { TREE_INTERNALS, type TreeInternals } from './tree-internals.js'
 import type { ValueCodec } from './value-encoding.js'
 
 /** What a single write may ask for. */
@@ -256,15 +257,6 @@ export class Tree<K, V> {
       readKey: (bytes) => this.#keys.read(bytes, TREE_ID_BYTES, bytes.length),
     }
   }
-}
-
-export const TREE_INTERNALS: unique symbol = Symbol('holt.tree')
-
-export interface TreeInternals<K, V> {
-  readonly engine: Engine
-  readonly key: (key: K) => Uint8Array
-  readonly value: (value: V) => Uint8Array
-  readonly readKey: (bytes: Buffer) => K
 }
 
 const DEFAULT_LIST_ENTRIES = 1_000

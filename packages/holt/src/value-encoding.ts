@@ -11,8 +11,9 @@ export interface ValueEncoding<V> {
   readonly name: string
   /** What `encode` returns and `decode` takes. */
   readonly format: 'view' | 'buffer' | 'utf8'
-  readonly encode: (value: V) => Uint8Array | string
-  readonly decode: (data: never) => V
+  // Methods, not properties: so an encoding of one type can stand where one of any type is taken.
+  encode(value: V): Uint8Array | string
+  decode(data: never): V
 }
 
 export type ValueEncodingName = 'view' | 'buffer' | 'utf8' | 'json'
