@@ -45,7 +45,7 @@ export class CallQueue<Call extends PendingCall> {
     const turn = (): void => {
       this.#turnComing = false
       const index = this.#reorder?.below(this.#waiting.length) ?? 0
-      const [call] = this.#waiting.splice(index, 1)
+      const call = this.#waiting.splice(index, 1).at(0)
       call?.run()
       this.#schedule()
     }

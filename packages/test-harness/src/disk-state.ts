@@ -69,8 +69,12 @@ export class DiskState {
   }
 
   get usedBytes(): number {
+    // A removed file's space is free when its last user closes it, whatever a power loss may still bring back.
+    const named = this.#reachable((directory) => directory.present.values(), [])
     let bytes = 0
-    for (const file of this.#files.values()) bytes += file.allocatedBytes
+    for (const [inode, file] of this.#files) {
+      if (named.has(inode) || file.openCount > 0) bytes += file.allocatedBytes
+    }
     return bytes
   }
 
@@ -253,20 +257,26 @@ export class DiskState {
   }
 
   #dropUnreachable(): void {
-    const reached = new Set<number>([ROOT])
     const pending = this.#operations.flatMap(({ changes }) => changes.flatMap(({ inode }) => inode ?? []))
-    const queue = [ROOT, ...pending]
-    for (let inode = queue.pop(); inode !== undefined; inode = queue.pop()) {
-      reached.add(inode)
-      const directory = this.#directories.get(inode)
-      if (directory === undefined) continue
-      for (const next of [...directory.present.values(), ...directory.stable.values()]) {
-        if (!reached.has(next)) queue.push(next)
-      }
-    }
+    const reached = this.#reachable(
+      ({ present, stable }) => [...present.values(), ...stable.values()],
+      pending,
+    )
     for (const [inode, file] of this.#files) {
       if (!reached.has(inode) && file.openCount === 0) this.#files.delete(inode)
     }
+  }
+
+  #reachable(entries: (directory: SimDirectory) => Iterable<number>, also: readonly number[]): Set<number> {
+    const reached = new Set<number>()
+    const queue = [ROOT, ...also]
+    for (let inode = queue.pop(); inode !== undefined; inode = queue.pop()) {
+      if (reached.has(inode)) continue
+      reached.add(inode)
+      const directory = this.#directories.get(inode)
+      if (directory) queue.push(...entries(directory))
+    }
+    return reached
   }
 
   #root(): SimDirectory {

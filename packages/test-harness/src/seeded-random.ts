@@ -58,7 +58,7 @@ export class SeededRandom {
   pick<T>(items: readonly T[]): T {
     const index = this.below(items.length)
     if (index >= items.length) throw new RangeError('nothing to pick from')
-    return items[index] as T
+    return items[index]
   }
 
   /** That many random bytes. */

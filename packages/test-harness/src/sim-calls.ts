@@ -1,4 +1,4 @@
-import { HoltError } from '@holt/errors'
+import type { HoltError } from '@holt/errors'
 import { systemError } from '@holt/uring-native'
 
 import { CallQueue } from './call-queue.js'
@@ -151,7 +151,7 @@ export class SimCalls {
     const steps = this.#queue.waiting.map(({ step }) => step)
     if (this.#announced) steps.push(this.#announced)
     for (let left = steps.length; left > 0; left--) {
-      const [step] = steps.splice(random.below(left), 1)
+      const step = steps.splice(random.below(left), 1).at(0)
       try {
         step?.torn?.(state, random)
       } catch (error) {

@@ -35,7 +35,11 @@ export class SimClock {
   /** Moves on by `ms`. Timers that callbacks set are due within it, too. */
   advance(ms: number): void {
     const untilMs = this.#nowMs + ms
-    for (let next = this.#alarms[0]; next !== undefined && next.dueMs <= untilMs; next = this.#alarms[0]) {
+    for (
+      let next = this.#alarms.at(0);
+      next !== undefined && next.dueMs <= untilMs;
+      next = this.#alarms.at(0)
+    ) {
       this.#fire(next)
     }
     this.#nowMs = Math.max(this.#nowMs, untilMs)
@@ -43,7 +47,7 @@ export class SimClock {
 
   /** Moves on to the next timer and calls it back. False when there is none. */
   advanceToNext(): boolean {
-    const next = this.#alarms[0]
+    const next = this.#alarms.at(0)
     if (next === undefined) return false
     this.#fire(next)
     return true

@@ -815,15 +815,15 @@ async function allOf(
   parts: readonly Transfer[],
   operation: (part: Transfer) => Promise<void>,
 ): Promise<void> {
-  let failed: { readonly error: unknown } | undefined
+  const errors: unknown[] = []
   await Promise.all(
     parts.map((part) =>
       operation(part).catch((error: unknown) => {
-        failed ??= { error }
+        errors.push(error)
       }),
     ),
   )
-  if (failed !== undefined) throw (failed as { readonly error: unknown }).error
+  if (errors.length > 0) throw errors[0]
 }
 
 function checkMultiples(file: SimOpenFile, offsetBytes: number, bytes: Uint8Array): void {
