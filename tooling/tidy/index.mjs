@@ -84,7 +84,7 @@ export function checkReachable(files) {
     byPath,
   )
   const programs = inPackages.filter(
-    ({ path }) => /\.test\.ts$|\.config\.ts$/.test(path) || isIn(path, 'bin'),
+    ({ path }) => /\.test\.ts$|\.config\.ts$/.test(path) || isIn(path, 'bin') || isIn(path, 'bench'),
   )
   const used = reach([...live, ...programs.map((file) => file.path)], byPath)
   for (const { path } of entries.filter((file) => file.path.endsWith('package.json'))) {
