@@ -51,11 +51,10 @@ export function copySubtree(
   let valueBytes = 0
   let longest = 0
   let chain = 0
-  let top = 0
   pending[0] = ref
-  pending[1] = (entryByte >>> 1) | 0
+  pending[1] = entryByte >>> 1
   pending[2] = 0
-  top = STRIDE
+  let top = STRIDE
   while (top > 0) {
     top -= STRIDE
     const source = pending[top]

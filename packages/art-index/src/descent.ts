@@ -103,8 +103,8 @@ export class Descent {
     let entry = 0
     let depth = 0
     let frame = 0
-    let nodeTop = 0
-    let ref = 0
+    let nodeTop: number
+    let ref: number
     for (;;) {
       let slot = pageTable[id]
       if (!(slot > 0)) {

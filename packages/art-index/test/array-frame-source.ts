@@ -42,7 +42,7 @@ export class ArrayFrameSource implements FrameSource {
   }
 
   isResident(id: BlobId): boolean {
-    return (this.pageTable[id] ?? 0) > 0
+    return this.pageTable[id] > 0
   }
 
   /** The bytes of a resident frame. */
@@ -99,7 +99,7 @@ export class ArrayFrameSource implements FrameSource {
   }
 
   #slotOf(id: BlobId): Slot {
-    const slot = this.pageTable[id] ?? 0
+    const slot = this.pageTable[id]
     if (slot <= 0) throw new HoltError('HOLT_INTERNAL', `blob ${String(id)} is not resident`)
     return slot as Slot
   }
@@ -112,7 +112,7 @@ export class ArrayFrameSource implements FrameSource {
   }
 
   #release(slot: Slot): void {
-    this.residency[0] = (this.residency[0] ?? 0) + 1
+    this.residency[0] = this.residency[0] + 1
     this.slab.bytes(slot).fill(0xee, ENVELOPE_BYTES, ENVELOPE_BYTES + 4_096)
     this.slab.release(slot)
   }

@@ -18,10 +18,8 @@ function innerType(index: ArtIndex): InnerType {
   const { nodesByType } = treeStatistics(index)
   const types = (['node4', 'node16', 'node48', 'node256'] as const).filter((type) => nodesByType[type] > 0)
   expect(types).toHaveLength(1)
-  const [type] = types
-  if (type === undefined) throw new Error('no inner node')
-  expect(nodesByType[type]).toBe(1)
-  return type
+  expect(nodesByType[types[0]]).toBe(1)
+  return types[0]
 }
 
 function expectSound(model: ModelledIndex): void {
