@@ -8,7 +8,8 @@
  *
  * Errors. What the system refuses is `HOLT_IO` with `errno`, `syscall` and `path`; `ENOSPC`, `EDQUOT` and `EFBIG` are
  * `HOLT_NO_SPACE`. Use of a closed file or Io is `HOLT_CLOSED`. Bad arguments are `HOLT_INVALID_ARGUMENT` and reach no
- * system call. An operation that reports an error owns none of the caller's buffers any more.
+ * system call. An operation that reports an error owns none of the caller's buffers any more. The promise face rejects,
+ * it never throws; the blocking face, `syncAfter`, `setTimer` and `blockSize` throw.
  *
  * Order. Operations that are outstanding together may run in any order, and a sync covers only writes that had
  * completed when it was called. Who needs an order waits, or uses the combined operation.
@@ -30,8 +31,9 @@ export interface OpenOptions {
   readonly exclusive?: boolean
   readonly truncate?: boolean
   /**
-   * Bypass the page cache. Offsets, lengths and addresses are then multiples of {@link Io.blockSize}. Where the file
-   * system refuses it the file is opened without, silently; the rule about multiples still holds.
+   * Bypass the page cache. Offsets, lengths and addresses are then multiples of {@link Io.blockSize}; offsets and
+   * lengths that are not are `HOLT_INVALID_ARGUMENT`. Where the file system refuses it the file is opened without,
+   * silently; the rule about multiples still holds.
    */
   readonly direct?: boolean
 }
@@ -111,6 +113,7 @@ export interface Io {
   /** Waits for what is outstanding on the file, then closes it. Closing twice is `HOLT_CLOSED`. */
   close(file: IoFile): Promise<void>
   stat(file: IoFile): Promise<FileStat>
+  /** Of no bytes: nothing, wherever the end of the file is. The same goes for writes. */
   read(file: IoFile, offsetBytes: number, into: Uint8Array): Promise<void>
   /** All of them, at queue depth. The first error is reported, after everything outstanding has come back. */
   readMany(file: IoFile, transfers: readonly Transfer[]): Promise<void>
@@ -132,7 +135,7 @@ export interface Io {
   sync(file: IoFile): Promise<void>
   /** Starts a {@link sync} after `delayMs`. Keeps no process alive. Cancelled by `close`. */
   syncAfter(file: IoFile, delayMs: number): ScheduledSync
-  /** Reserves space for the range and extends the file over it; the new bytes read as zeros. */
+  /** Reserves space for the range and extends the file over it; the new bytes read as zeros. Of no bytes: nothing. */
   allocate(file: IoFile, offsetBytes: number, lengthBytes: number): Promise<void>
   truncate(file: IoFile, sizeBytes: number): Promise<void>
   /**

@@ -137,7 +137,7 @@ function spoiled(sound: FsIo, canary: Canary): Io {
     get: (target, name: keyof Io) => {
       const member = replaced[name] ?? target[name]
       // Methods look into their instance, which must be the sound one.
-      return typeof member === 'function' ? (member).bind(target) : member
+      return typeof member === 'function' ? member.bind(target) : member
     },
   })
 }
