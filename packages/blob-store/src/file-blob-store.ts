@@ -497,11 +497,14 @@ export class FileBlobStore implements BlobStore {
     this.#closed = true
     await this.#opening?.catch(() => undefined)
     await this.#queue.run(async () => {
-      const closing = [this.#closeReader?.(), this.#writer?.close(), this.#log.close()]
+      const closing: (() => Promise<void>)[] = [() => this.#log.close()]
+      if (this.#closeReader !== undefined) closing.push(this.#closeReader)
+      const writer = this.#writer
+      if (writer !== undefined) closing.push(() => writer.close())
       this.#reader = undefined
       this.#writer = undefined
       this.#staged.clear()
-      const results = await Promise.allSettled(closing)
+      const results = await Promise.allSettled(closing.map((close) => close()))
       for (const result of results) if (result.status === 'rejected') throw result.reason
     })
   }

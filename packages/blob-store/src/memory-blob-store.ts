@@ -44,7 +44,6 @@ export class MemoryBlobStore implements BlobStore {
     into.set(this.#frameOf(id))
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- an error must reject, not throw
   async read(id: BlobId, into: Uint8Array): Promise<void> {
     this.readSync(id, into)
   }
@@ -55,7 +54,6 @@ export class MemoryBlobStore implements BlobStore {
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
-  // eslint-disable-next-line @typescript-eslint/require-await -- an error must reject, not throw
   async readRange(id: BlobId, offsetBytes: number, into: Uint8Array): Promise<void> {
     assertRange(offsetBytes, into)
     into.set(this.#frameOf(id).subarray(offsetBytes, offsetBytes + into.byteLength))
