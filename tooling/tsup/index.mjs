@@ -15,3 +15,11 @@ export function packageOptions(entry) {
     treeshake: true,
   }
 }
+
+/**
+ * The same for programs, whose types nobody imports.
+ * @param {Record<string, string>} entry output name to source file
+ */
+export function programOptions(entry) {
+  return { ...packageOptions(entry), dts: false }
+}

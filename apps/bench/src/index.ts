@@ -34,8 +34,7 @@ for (const openSubject of subjects) {
 process.stdout.write(
   `${count.toLocaleString('en-US')} keys, medians of ${String(rounds)}, ns per operation\n\n`,
 )
-const [first] = columns
-for (const [row, { job }] of (first?.results ?? []).entries()) {
+for (const [row, { job }] of columns[0].results.entries()) {
   const cells = columns.map(({ results }) =>
     Math.round(results[row].nanoseconds).toLocaleString('en-US').padStart(18),
   )
