@@ -89,7 +89,7 @@ function load(): LoadedAddon {
     if (error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND') {
       return { reason: 'the native addon is not built' }
     }
-    const said = error instanceof Error ? error.message.split('\n', 1)[0] : String(error)
-    return { reason: `the native addon does not load: ${said ?? ''}` }
+    const [said] = (error instanceof Error ? error.message : String(error)).split('\n')
+    return { reason: `the native addon does not load: ${said}` }
   }
 }

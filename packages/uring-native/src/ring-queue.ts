@@ -133,7 +133,6 @@ export class RingQueue {
     for (let i = 0; i < count; i++) {
       const slot = completions[2 * i]
       const result = completions[2 * i + 1]
-      if (slot === undefined || result === undefined) break
       const operation = this.#operations[slot]
       this.#operations[slot] = undefined
       held[2 * slot] = undefined

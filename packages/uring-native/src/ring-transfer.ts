@@ -129,7 +129,6 @@ export function transferMany(
     const begin = (): void => {
       while (failed === undefined && outstanding < queue.depth && next < parts.length) {
         const part = parts[next++]
-        if (part === undefined) break
         outstanding++
         queue.push(new ExactTransfer(queue, opcode, file, part, settled))
       }

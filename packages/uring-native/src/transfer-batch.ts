@@ -33,7 +33,6 @@ export function orderWrites(transfers: readonly Transfer[]): Transfer[] {
   for (let i = 1; i < ordered.length; i++) {
     const before = ordered[i - 1]
     const after = ordered[i]
-    if (before === undefined || after === undefined) continue
     const end = before.offsetBytes + before.bytes.byteLength
     if (end > after.offsetBytes) {
       throw new HoltError(

@@ -57,7 +57,9 @@ describe.skipIf(unavailable)('a process with a UringIo', () => {
 
   test('leaves all bytes it stored in a mapping in the file when it is killed', async () => {
     await inDirectory(async (directory) => {
-      const child = spawn(process.execPath, [scenario, 'mapped', directory], { stdio: ['ignore', 'pipe', 'inherit'] })
+      const child = spawn(process.execPath, [scenario, 'mapped', directory], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
       const [said] = (await once(child.stdout, 'data')) as [Buffer]
       if (said.toString() === 'no mapping\n') return
       child.kill('SIGKILL')
@@ -71,7 +73,15 @@ describe.skipIf(unavailable)('a process with a UringIo', () => {
 
   test('gets HOLT_NO_SPACE for a write that the file size limit cuts short, and can go on', async () => {
     await inDirectory(async (directory) => {
-      const limited = ['-c', 'ulimit -f 100 && exec "$@"', 'sh', process.execPath, scenario, 'sizeLimit', directory]
+      const limited = [
+        '-c',
+        'ulimit -f 100 && exec "$@"',
+        'sh',
+        process.execPath,
+        scenario,
+        'sizeLimit',
+        directory,
+      ]
       expect(await run('sh', limited)).toEqual({
         code: 0,
         output:
@@ -84,12 +94,15 @@ describe.skipIf(unavailable)('a process with a UringIo', () => {
   test.each([
     ['EPERM', 1, 'forbidden by sysctl kernel.io_uring_disabled, seccomp or a security module (EPERM)'],
     ['ENOSYS', 38, 'the kernel has none, or seccomp hides it (ENOSYS)'],
-  ])('reports that io_uring is refused with %s, and openIo gives the portable Io', async (_name, errno, reason) => {
-    const filtered = [fixture('without-io-uring.py'), String(errno), process.execPath, scenario, 'refused']
-    const ended = await run('python3', filtered)
-    expect(ended).toEqual({
-      code: 0,
-      output: `HOLT_UNSUPPORTED: io_uring is not available: ${reason}\nfs: io_uring is not available: ${reason}\n`,
-    })
-  })
+  ])(
+    'reports that io_uring is refused with %s, and openIo gives the portable Io',
+    async (_name, errno, reason) => {
+      const filtered = [fixture('without-io-uring.py'), String(errno), process.execPath, scenario, 'refused']
+      const ended = await run('python3', filtered)
+      expect(ended).toEqual({
+        code: 0,
+        output: `HOLT_UNSUPPORTED: io_uring is not available: ${reason}\nfs: io_uring is not available: ${reason}\n`,
+      })
+    },
+  )
 })

@@ -34,7 +34,7 @@ describe('orderWrites', () => {
   it('accepts writes that touch and refuses writes that overlap by one byte', () => {
     expect(orderWrites([at(0, 512), at(512, 512)])).toHaveLength(2)
     const overlapping = (): unknown => orderWrites([at(511, 512), at(0, 512)])
-    expect(overlapping).toThrowError(/overlap: \[0, 512\) and one at 511/)
+    expect(overlapping).toThrow(/overlap: \[0, 512\) and one at 511/)
     try {
       overlapping()
     } catch (error) {
