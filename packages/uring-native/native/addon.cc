@@ -74,6 +74,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   add("logSyncAfter", LogThread::SyncAfter);
   add("logCancel", LogThread::Cancel);
   add("logTruncate", LogThread::Truncate);
+  add("logAppendZeros", LogThread::AppendZeros);
   add("logBarrier", LogThread::Barrier);
   add("logPopulate", LogThread::Populate);
   add("closeLogThread", LogThread::CloseById);

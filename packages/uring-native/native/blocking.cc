@@ -15,6 +15,9 @@
 
 #include "env_state.h"
 
+#ifndef RWF_APPEND
+#define RWF_APPEND 0x00000010
+#endif
 #ifndef RWF_DSYNC
 #define RWF_DSYNC 0x00000002
 #endif
@@ -87,6 +90,20 @@ int TruncateFile(int fd, int64_t size) {
     if (errno != EINTR) return -errno;
   }
   return 0;
+}
+
+int AppendZeros(int fd, int64_t end) {
+  alignas(4096) static const uint8_t kZeros[256 * 1024] = {};
+  for (;;) {
+    struct stat stat;
+    if (fstat(fd, &stat) != 0) return -errno;
+    if (stat.st_size >= end) return 0;
+    const auto missing = static_cast<size_t>(end - stat.st_size);
+    const iovec vector = {const_cast<uint8_t*>(kZeros), std::min(missing, sizeof(kZeros))};
+    const ssize_t written = pwritev2(fd, &vector, 1, 0, RWF_APPEND);
+    if (written < 0 && errno != EINTR) return -errno;
+    if (written == 0) return -EIO;
+  }
 }
 
 Napi::Value ReadSync(const Napi::CallbackInfo& info) {

@@ -12,6 +12,9 @@ namespace holt {
 int WriteFully(int fd, const uint8_t* data, size_t length, int64_t offset, bool dsync);
 int DataSync(int fd);
 int TruncateFile(int fd, int64_t size);
+// Reserves what lies between the end of the file and `end` by appending zeros, for file systems without fallocate.
+// Appending cannot overwrite what others write meanwhile; if they make the file longer, some zeros may lie behind `end`.
+int AppendZeros(int fd, int64_t end);
 
 // readSync(fd, bytes, offset): the number of bytes read, fewer only at the end of the file, or a negative errno.
 Napi::Value ReadSync(const Napi::CallbackInfo& info);

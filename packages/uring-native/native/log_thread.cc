@@ -153,6 +153,18 @@ Napi::Value LogThread::Truncate(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+Napi::Value LogThread::AppendZeros(const Napi::CallbackInfo& info) {
+  LogThread* thread = Find(info);
+  if (thread == nullptr) return info.Env().Undefined();
+  auto command = std::make_unique<Command>();
+  command->id = info[1].ToNumber().Uint32Value();
+  command->kind = Kind::kAppendZeros;
+  command->fd = info[2].ToNumber().Int32Value();
+  command->offset = info[3].ToNumber().Int64Value();
+  thread->Give(std::move(command));
+  return info.Env().Undefined();
+}
+
 Napi::Value LogThread::Barrier(const Napi::CallbackInfo& info) {
   LogThread* thread = Find(info);
   if (thread == nullptr) return info.Env().Undefined();
@@ -196,6 +208,8 @@ int LogThread::Execute(const Command& command) {
       return DataSync(command.fd);
     case Kind::kTruncate:
       return TruncateFile(command.fd, command.offset);
+    case Kind::kAppendZeros:
+      return holt::AppendZeros(command.fd, command.offset);
     case Kind::kBarrier:
       return 0;
   }

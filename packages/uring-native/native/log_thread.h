@@ -32,6 +32,8 @@ class LogThread {
   static Napi::Value Cancel(const Napi::CallbackInfo& info);
   // logTruncate(thread, command, fd, size)
   static Napi::Value Truncate(const Napi::CallbackInfo& info);
+  // logAppendZeros(thread, command, fd, end)
+  static Napi::Value AppendZeros(const Napi::CallbackInfo& info);
   // logBarrier(thread, command): done after everything given before; detached mappings are let go.
   static Napi::Value Barrier(const Napi::CallbackInfo& info);
   // logPopulate(thread, mapping, offset, length): reports nothing.
@@ -42,7 +44,7 @@ class LogThread {
   void Close();
 
  private:
-  enum class Kind { kWriteDsync, kSync, kTruncate, kBarrier };
+  enum class Kind { kWriteDsync, kSync, kTruncate, kAppendZeros, kBarrier };
 
   struct Command {
     uint32_t id = 0;

@@ -45,6 +45,7 @@ export interface NativeAddon {
   logSyncAfter(thread: number, command: number, fd: number, delayMs: number): void
   logCancel(thread: number, command: number): boolean
   logTruncate(thread: number, command: number, fd: number, size: number): void
+  logAppendZeros(thread: number, command: number, fd: number, end: number): void
   logBarrier(thread: number, command: number): void
   logPopulate(thread: number, mapping: number, offset: number, length: number): void
   closeLogThread(thread: number): void

@@ -77,6 +77,13 @@ export class LogThread {
     })
   }
 
+  /** Lets the file reach `endBytes` by appending zeros: `Io.allocate` where there is no fallocate. */
+  appendZeros(file: LogFile, endBytes: number): Promise<void> {
+    return this.#command('pwritev2', file.path, (thread, command) => {
+      this.#addon.logAppendZeros(thread, command, file.fd, endBytes)
+    })
+  }
+
   /** Resolves when everything that was given before is done, and the thread has let go of detached mappings. */
   barrier(): Promise<void> {
     return this.#command('barrier', '', (thread, command) => {
@@ -84,8 +91,15 @@ export class LogThread {
     })
   }
 
+  /** A hint: without a thread nothing is done. */
   populate(mapping: number, offsetBytes: number, lengthBytes: number): void {
-    this.#addon.logPopulate(this.#started(), mapping, offsetBytes, lengthBytes)
+    let thread: number
+    try {
+      thread = this.#started()
+    } catch {
+      return
+    }
+    this.#addon.logPopulate(thread, mapping, offsetBytes, lengthBytes)
   }
 
   /** Finishes the command in hand and ends the thread. Whoever still waits would wait for ever: wait first. */

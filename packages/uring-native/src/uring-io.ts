@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 
-import { HoltError } from '@holt/errors'
+import { HoltError, isHoltError } from '@holt/errors'
 
 import { loadAddon } from './addon.js'
 import type { NativeAddon } from './addon.js'
@@ -217,7 +217,7 @@ export class UringIo implements Io {
     const own = this.#own(file)
     checkRange(offsetBytes, lengthBytes)
     this.#counters.otherOperations++
-    if (lengthBytes > 0) await own.track(this.#calls.allocate(own, offsetBytes, lengthBytes))
+    if (lengthBytes > 0) await own.track(this.#allocate(own, offsetBytes, lengthBytes))
   }
 
   async truncate(file: IoFile, sizeBytes: number): Promise<void> {
@@ -408,7 +408,13 @@ export class UringIo implements Io {
         if (outcome.status === 'rejected') failed ??= { error: outcome.reason }
       }
     }
-    for (const lock of this.#locks) await lock.release()
+    for (const lock of this.#locks) {
+      try {
+        await lock.release()
+      } catch (error) {
+        failed ??= { error }
+      }
+    }
     this.#log.close()
     this.#queue.close()
     if (failed !== undefined) throw failed.error
@@ -431,6 +437,16 @@ export class UringIo implements Io {
   async #close(file: NativeFile): Promise<void> {
     await file.settle()
     await this.#calls.close(file)
+  }
+
+  /** Where the file system has no fallocate, zeros are appended: holes in what is there stay. */
+  async #allocate(file: NativeFile, offsetBytes: number, lengthBytes: number): Promise<void> {
+    try {
+      await this.#calls.allocate(file, offsetBytes, lengthBytes)
+    } catch (error) {
+      if (!isHoltError(error) || error.errno !== 'EOPNOTSUPP') throw error
+      await this.#log.appendZeros(file, offsetBytes + lengthBytes)
+    }
   }
 
   async #writeParts(file: NativeFile, parts: readonly Transfer[]): Promise<void> {

@@ -1,12 +1,13 @@
-import { readFileSync, readdirSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import { describe, expect, test } from 'vitest'
 
 import type { IoFile } from '../src/io.js'
+import { LogThread } from '../src/native-log.js'
 import { UringIo } from '../src/uring-io.js'
 
-import { inDirectory, unavailable } from './uring-support.js'
+import { addonForTests, inDirectory, unavailable } from './uring-support.js'
 
 async function withFile(body: (io: UringIo, file: IoFile, path: string) => Promise<void>): Promise<void> {
   await inDirectory(async (directory) => {
@@ -63,6 +64,25 @@ describe.skipIf(unavailable)('the log thread', () => {
       await Promise.all([late, early])
       clearInterval(alive)
       expect(ended).toEqual(['early', 'late'])
+    })
+  })
+
+  test('appends zeros up to an end, keeping what is there, where there is no fallocate', async () => {
+    await inDirectory(async (directory) => {
+      const path = join(directory, 'grown')
+      writeFileSync(path, 'kept')
+      const fd = openSync(path, 'r+')
+      const log = new LogThread(addonForTests())
+      try {
+        await log.appendZeros({ fd, path }, 1_000_003)
+        await log.appendZeros({ fd, path }, 10)
+        const expected = Buffer.alloc(1_000_003)
+        expected.write('kept')
+        expect(readFileSync(path).equals(expected)).toBe(true)
+      } finally {
+        log.close()
+        closeSync(fd)
+      }
     })
   })
 

@@ -60,7 +60,11 @@ describe.skipIf(unavailable)('a process with a UringIo', () => {
       const child = spawn(process.execPath, [scenario, 'mapped', directory], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
-      const [said] = (await once(child.stdout, 'data')) as [Buffer]
+      const ended = once(child, 'exit').then(([code]) => {
+        throw new Error(`the child ended by itself with ${String(code)}`)
+      })
+      const [said] = (await Promise.race([once(child.stdout, 'data'), ended])) as [Buffer]
+      ended.catch(() => undefined)
       if (said.toString() === 'no mapping\n') return
       child.kill('SIGKILL')
       await once(child, 'exit')
