@@ -2,7 +2,8 @@ import type { Lsn } from './contract.js'
 
 /** What a journal reports while it works. Listeners must not throw. */
 export type JournalEvent =
-  | { readonly kind: 'segment-switch'; readonly from: number; readonly to: number }
+  /** Appends go on in `segment`; the one before it is full. */
+  | { readonly kind: 'segment-switch'; readonly segment: number }
   | { readonly kind: 'sync'; readonly durationMs: number; readonly stablePosition: Lsn }
   | { readonly kind: 'poisoned'; readonly cause: unknown }
   /** Segments that are not needed any more could not be put away. Nothing is lost; the next recycling tries again. */

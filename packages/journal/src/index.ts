@@ -3,6 +3,7 @@ export { Journal } from './journal.js'
 export type { JournalOptions } from './options.js'
 export type { JournalEvent, JournalEventListener } from './events.js'
 export type { ReplayVisitor } from './replay.js'
+export { isJournalFileName } from './segment-names.js'
 export { FIRST_CALLER_TYPE } from './record.js'
 export {
   DEFAULT_SEGMENT_BYTES,

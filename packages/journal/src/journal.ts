@@ -191,6 +191,11 @@ export class Journal implements JournalContract {
     return this.#running?.stability.stablePosition ?? this.#replayed?.stableMark ?? lsn(1, 0)
   }
 
+  /** Whether no segment was there at opening: nothing was ever journalled here. */
+  get isNew(): boolean {
+    return this.#found.highestNumber === 0
+  }
+
   get immediate(): boolean {
     return this.#log?.mode === 'mapped'
   }

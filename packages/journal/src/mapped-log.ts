@@ -6,6 +6,7 @@ import type { Fault } from './fault.js'
 import type { Log } from './log.js'
 import { ignoreRejection, RESOLVED } from './promises.js'
 import {
+  RECORD_CLOSING_MARK,
   RECORD_HEADER_BYTES,
   RECORD_MIN_BYTES,
   recordBytes,
@@ -15,7 +16,7 @@ import {
 } from './record.js'
 import { FIRST_RECORD_OFFSET } from './segment-header.js'
 import type { SegmentSupply } from './segment-supply.js'
-import type { LiveSegment } from './segments.js'
+import { halfFull, type LiveSegment } from './segments.js'
 import type { Stability, TrackedSegment } from './stability.js'
 
 /** How far ahead of the end the mapping is kept populated, and how often that is looked after. */
@@ -66,7 +67,7 @@ export class MappedLog implements Log {
     this.body = this.#mapping.bytes
     this.#view = viewOf(this.body)
     this.#tracked = stability.begin(segment)
-    this.#prepareAt = segment.sizeBytes / 2
+    this.#prepareAt = halfFull(segment)
     this.#populate()
   }
 
@@ -85,7 +86,8 @@ export class MappedLog implements Log {
 
   reserve(type: number, seq: number, bodyBytes: number): void {
     const total = recordBytes(bodyBytes)
-    if (!this.#fits(total)) this.#switchSegment()
+    // The closing mark goes where room was kept for it.
+    if (!this.#fits(total) && type !== RECORD_CLOSING_MARK) this.#switchSegment()
     const at = this.#offset
     const stability = this.#stability
     this.#reservedBytes = total
@@ -173,7 +175,7 @@ export class MappedLog implements Log {
     const next = this.#supply.take()
     const stability = this.#stability
     const at = this.#offset
-    const { headerSalt, sizeBytes, number } = this.#segment
+    const { headerSalt, sizeBytes } = this.#segment
     writeFillerHeader(
       this.body,
       this.#view,
@@ -195,11 +197,11 @@ export class MappedLog implements Log {
     this.#view = viewOf(this.body)
     this.#offset = FIRST_RECORD_OFFSET
     this.#tracked = stability.begin(next)
-    this.#prepareAt = next.sizeBytes / 2
+    this.#prepareAt = halfFull(next)
     this.#populateAt = 0
     this.#populate()
     this.segmentSwitches++
-    this.#onEvent({ kind: 'segment-switch', from: number, to: next.number })
+    this.#onEvent({ kind: 'segment-switch', segment: next.number })
   }
 }
 

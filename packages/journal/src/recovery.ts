@@ -99,7 +99,15 @@ export function locate(log: FoundLog, from: Lsn | undefined, directory: string):
   const { chain, highestNumber } = log
   const oldest = chain.at(0)
   if (from === undefined) {
-    return oldest === undefined ? undefined : { chainIndex: 0, offsetBytes: FIRST_RECORD_OFFSET }
+    if (oldest === undefined) return undefined
+    const { predecessorNumber } = oldest.header
+    if (predecessorNumber !== 0) {
+      throw new HoltError(
+        'HOLT_CORRUPT',
+        `${directory}: the journal was to be read from its beginning, but segment ${String(predecessorNumber)} and those before it are not there`,
+      )
+    }
+    return { chainIndex: 0, offsetBytes: FIRST_RECORD_OFFSET }
   }
   const number = lsnSegment(from)
   const offsetBytes = lsnOffset(from)

@@ -20,6 +20,11 @@ export function segmentNumberOf(name: string): number | undefined {
   return digits === undefined ? undefined : Number(digits)
 }
 
+/** Whether a file of that name belongs to a journal. */
+export function isJournalFileName(name: string): boolean {
+  return name === CREATING_NAME || name === SPARE_NAME || segmentNumberOf(name) !== undefined
+}
+
 export function journalPath(directory: string, name: string): string {
   return directory.endsWith('/') ? directory + name : `${directory}/${name}`
 }

@@ -4,7 +4,7 @@ import { lsnSegment, MAX_SEGMENT_NUMBER, type Lsn } from './contract.js'
 import type { JournalEventListener } from './events.js'
 import { ignoreRejection } from './promises.js'
 import type { Salts } from './record.js'
-import { encodeSegmentHeader } from './segment-header.js'
+import { encodeSegmentHeader, FIRST_RECORD_OFFSET } from './segment-header.js'
 import { CREATING_NAME, journalPath, SPARE_NAME, segmentName } from './segment-names.js'
 
 /** A segment that is, or is about to be, appended to. */
@@ -15,6 +15,11 @@ export interface LiveSegment extends Salts {
   readonly seqFloor: number
   readonly file: IoFile
   readonly mapping: Mapping | undefined
+}
+
+/** The offset from which the segment after this one is to be prepared. */
+export function halfFull(segment: LiveSegment): number {
+  return (FIRST_RECORD_OFFSET + segment.sizeBytes) / 2
 }
 
 /** What the header of a new segment says beside what {@link SegmentFiles} knows itself. */

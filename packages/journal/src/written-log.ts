@@ -5,6 +5,7 @@ import type { Fault } from './fault.js'
 import type { Log } from './log.js'
 import { deferred, ignoreRejection, RESOLVED, type Deferred } from './promises.js'
 import {
+  RECORD_CLOSING_MARK,
   RECORD_HEADER_BYTES,
   RECORD_MIN_BYTES,
   recordBytes,
@@ -14,7 +15,7 @@ import {
 } from './record.js'
 import { FIRST_RECORD_OFFSET } from './segment-header.js'
 import type { SegmentSupply } from './segment-supply.js'
-import type { LiveSegment } from './segments.js'
+import { halfFull, type LiveSegment } from './segments.js'
 import type { Stability, TrackedSegment } from './stability.js'
 
 /** Capacity of a buffer of the ring. A record that is larger gets a buffer of its own. */
@@ -98,7 +99,7 @@ export class WrittenLog implements Log {
     this.#onEvent = onEvent
     this.#segment = segment
     this.#tracked = stability.begin(segment)
-    this.#prepareAt = segment.sizeBytes / 2
+    this.#prepareAt = halfFull(segment)
     fault.onPoisoned((error) => {
       for (const group of this.#sealed) group.done?.reject(error)
       this.#open?.done?.reject(error)
@@ -124,7 +125,8 @@ export class WrittenLog implements Log {
 
   reserve(type: number, seq: number, bodyBytes: number): void {
     const total = recordBytes(bodyBytes)
-    if (!this.#fits(total)) this.#switchSegment()
+    // The closing mark goes where room was kept for it.
+    if (!this.#fits(total) && type !== RECORD_CLOSING_MARK) this.#switchSegment()
     let group = this.#open
     if (group === undefined || !hasBufferRoom(group, total)) group = this.#nextGroup(total)
     const at = group.usedBytes
@@ -225,7 +227,7 @@ export class WrittenLog implements Log {
 
   #switchSegment(): void {
     const next = this.#supply.take()
-    const { sizeBytes, number } = this.#segment
+    const { sizeBytes } = this.#segment
     const group = this.#open ?? this.#nextGroup(0)
     // Of the filler only its header is written: what its body holds does not matter.
     const at = group.usedBytes
@@ -239,10 +241,10 @@ export class WrittenLog implements Log {
     this.#segment = next
     this.#offset = FIRST_RECORD_OFFSET
     this.#tracked = this.#stability.begin(next)
-    this.#prepareAt = next.sizeBytes / 2
+    this.#prepareAt = halfFull(next)
     this.segmentSwitches++
     this.#startPump()
-    this.#onEvent({ kind: 'segment-switch', from: number, to: next.number })
+    this.#onEvent({ kind: 'segment-switch', segment: next.number })
   }
 
   /** Opens a group at the end of the log, in a buffer that has room for such a record. */
