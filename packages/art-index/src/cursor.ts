@@ -71,8 +71,8 @@ const OUTSIDE = 2
  * one frame at a time. A step that throws `FrameAbsent` can be repeated once the frame is there and loses no ground.
  *
  * Rolling up: while no path on the stack holds the delimiter, the first child whose path does is a whole group, and is
- * skipped without a look below. Only where a bound cuts through the group, or after a seek, the walk goes down to one
- * key of it and then drops the stack's levels that lie in the group.
+ * skipped without a look below. Only where a bound cuts through the group, the walk goes down to one key of it and then
+ * drops the stack's levels that lie in the group.
  */
 export class Cursor implements CursorContract {
   readonly #tree: CursorTree
@@ -472,7 +472,7 @@ export class Cursor implements CursorContract {
     const { changes, rootId } = this.#tree
     this.#stale = true
     this.#top = -LEVEL
-    this.#edge = this.#delimiter !== undefined
+    this.#edge = false
     this.#rootPending = true
     this.#blob = 0
     if (targetLength > 0 || !self || !below) {
@@ -565,6 +565,8 @@ export class Cursor implements CursorContract {
         else if (this.#top < 0) this.#rootPending = false
       }
     }
+    // Only when the deepest level lies in a group, the first key cannot be told from its bytes below that level.
+    if (this.#top >= 0) this.#edge = this.#delimiterEnd(0, this.#stack[this.#top + LENGTH]) > 0
     this.#stale = false
     this.#changes = changes
   }
@@ -594,7 +596,14 @@ export class Cursor implements CursorContract {
     const width = delimiter.length
     const first = delimiter[0]
     const last = length - width
-    for (let i = Math.max(this.#delimiterFrom, searched - width + 1); i <= last; i++) {
+    const from = this.#delimiterFrom
+    let i = searched - width + 1
+    if (i < from) i = from
+    if (width === 1) {
+      while (i <= last && scratch[i] !== first) i++
+      return i <= last ? i + 1 : 0
+    }
+    for (; i <= last; i++) {
       if (scratch[i] !== first) continue
       let matched = 1
       while (matched < width && scratch[i + matched] === delimiter[matched]) matched++

@@ -103,13 +103,13 @@ class Builder {
   }
 
   #subtree(frame: Frame, entry: Entry, items: readonly Item[], depth: number): number {
-    const first = items[0] as Item
+    const first = items[0]
     if (items.length === 1) return this.#leaf(frame, entry, first, depth)
     const prefixEnd = commonEnd(items, depth)
     const terminal = first.key.length === prefixEnd ? this.#leaf(frame, entry, first, prefixEnd) : 0
     const groups = new Map<number, Item[]>()
     for (const item of terminal === 0 ? items : items.slice(1)) {
-      const byte = item.key[prefixEnd] as number
+      const byte = item.key[prefixEnd]
       const group = groups.get(byte)
       if (group) group.push(item)
       else groups.set(byte, [item])
@@ -128,7 +128,7 @@ class Builder {
         const child = new Frame(this.#source)
         // A crossing may carry the whole path to where the keys part, or none of it.
         const end = random.chance(80) ? commonEnd(items, depth) : depth
-        const prefix = (items[0] as Item).key.subarray(depth, end)
+        const prefix = items[0].key.subarray(depth, end)
         const number = this.entry(child, items, end)
         child.finish()
         return this.#crossing(frame, entry, child.id, number, prefix)
@@ -179,8 +179,8 @@ class Builder {
     const places = type === layout.NODE4 ? 4 : 16
     for (let i = 0; i < (count > 16 ? count : places); i++) {
       const from = Math.min(i, count - 1)
-      const key = keys[from] as number
-      const child = refs[from] as number
+      const key = keys[from]
+      const child = refs[from]
       if (type === layout.NODE256) u16[((at + 8) >>> 1) + key] = child
       else if (type === layout.NODE48) {
         u8[at + 8 + key] = i + 1

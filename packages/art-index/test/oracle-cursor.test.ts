@@ -76,7 +76,8 @@ describe.each(Object.entries(KEY_MAKERS))('frames laid out by hand, keys: %s', (
       source.mayBlock = false
       const resident: BlobId[] = []
       const onAbsent = ({ id }: FrameAbsent): void => {
-        if (resident.length === 16) source.evict(resident.shift() as BlobId)
+        const oldest = resident.length === 16 ? resident.shift() : undefined
+        if (oldest !== undefined) source.evict(oldest)
         source.mayBlock = true
         source.fault(id)
         source.mayBlock = false

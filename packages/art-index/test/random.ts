@@ -19,6 +19,6 @@ export class Random {
   }
 
   pick<T>(from: readonly T[]): T {
-    return from[this.below(from.length)] as T
+    return from[this.below(from.length)]
   }
 }

@@ -74,8 +74,8 @@ export class SortedMap {
         const last = listed.at(-1)
         if (last?.kind !== 'prefix' || last.key !== common) listed.push({ kind: 'prefix', key: common })
       } else {
-        const { value, version } = this.#values.get(key) as OracleValue
-        listed.push({ kind: 'key', key, value, version })
+        const there = this.#values.get(key)
+        if (there !== undefined) listed.push({ kind: 'key', key, ...there })
       }
     }
     return listed

@@ -18,7 +18,7 @@ function small() {
   const { u16, u32, f64 } = source.slab.segmentOf(slotOf(source, rootId))
   const base = source.slab.offsetOf(slotOf(source, rootId))
   const bytes = source.bytes(rootId)
-  const root = u16[(base + layout.ENTRY_TABLE) >>> 1] as number
+  const root = u16[(base + layout.ENTRY_TABLE) >>> 1]
   return {
     tree: { source, rootId, changes: 0 },
     source,
