@@ -388,7 +388,8 @@ export function conformance(options: ConformanceOptions): void {
   })
 
   test('neither the note given nor the note got is shared with the store', async ({ store }) => {
-    const note = new Uint8Array([1, 2])
+    // A Buffer, whose own `slice` shares memory.
+    const note = Buffer.from([1, 2])
     const flushed = store.flush(note)
     note[0] = 9
     await flushed

@@ -321,7 +321,7 @@ export class FileBlobStore implements BlobStore {
 
   async flush(note: Uint8Array): Promise<void> {
     assertNote(note)
-    const kept = note.slice()
+    const kept = new Uint8Array(note)
     await this.#mutate((writer) => this.#commit(writer, kept))
   }
 

@@ -82,6 +82,8 @@ class ManifestReader {
   readonly #view: DataView
   readonly #path: string
   readonly #mappings = new Map<BlobId, Mapping>()
+  /** From this sector on the file holds zeros only. */
+  #zeroFrom = 0
   #note: Uint8Array | undefined
   #announced = 0
   #seed = 0
@@ -94,6 +96,7 @@ class ManifestReader {
 
   read(): ManifestState {
     const logStart = this.#readHeader()
+    this.#zeroFrom = this.#findZeros()
     this.#readBody()
     const snapshotNumber = this.#view.getFloat64(HEADER.recordNumber, true)
     let number = snapshotNumber
@@ -110,7 +113,7 @@ class ManifestReader {
     this.#checkTail(end, number)
     this.#checkMappings()
     return {
-      storeId: this.#bytes.slice(HEADER.storeId, HEADER.storeId + STORE_ID_BYTES),
+      storeId: new Uint8Array(this.#bytes.subarray(HEADER.storeId, HEADER.storeId + STORE_ID_BYTES)),
       mappings: this.#mappings,
       note: this.#note,
       recordNumber: number,
@@ -120,6 +123,12 @@ class ManifestReader {
       announcedBytes: this.#announced,
       lastRecord: last === undefined ? undefined : this.#bothCopies(last, end, number),
     }
+  }
+
+  #findZeros(): number {
+    let used = this.#bytes.length - (this.#bytes.length % SECTOR_BYTES)
+    while (used > 0 && this.#sectorIsZero(used - SECTOR_BYTES)) used -= SECTOR_BYTES
+    return used
   }
 
   #corrupt(offset: number, what: string): HoltError {
@@ -187,7 +196,7 @@ class ManifestReader {
       throw this.#corrupt(SECTOR_BYTES, 'the lengths in the snapshot do not add up')
     }
     this.#readMappings(view, SECTOR_BYTES + BODY_FIXED_BYTES, count, SECTOR_BYTES)
-    if (hasNote) this.#note = this.#bytes.slice(noteAt, noteAt + noteBytes)
+    if (hasNote) this.#note = new Uint8Array(this.#bytes.subarray(noteAt, noteAt + noteBytes))
   }
 
   #readMappings(view: DataView, from: number, count: number, place: number): void {
@@ -243,7 +252,7 @@ class ManifestReader {
     // were cut short may be among them.
     const tried = new Set<string>()
     const found = new Map<number, FoundRecord>()
-    for (let at = start; at < this.#announced; at += SECTOR_BYTES) {
+    for (let at = start; at < Math.min(this.#announced, this.#zeroFrom); at += SECTOR_BYTES) {
       if (this.#sectorIsZero(at) || this.#numberOf(at) !== number || !this.#sectorIsValid(at)) continue
       if (this.#startOf(at) !== start) continue
       const sectors = sectorsOfPayload(this.#view.getUint32(at + SECTOR.payloadBytes, true))
@@ -262,7 +271,7 @@ class ManifestReader {
 
   /** The copy whose first sector is at `offset`, if it is whole. */
   #readCopy(offset: number, start: number, number: number, copy: 0 | 1): FoundRecord | undefined {
-    if (offset + SECTOR_BYTES > this.#announced) return undefined
+    if (offset + SECTOR_BYTES > Math.min(this.#announced, this.#zeroFrom)) return undefined
     const view = this.#view
     const payloadBytes = view.getUint32(offset + SECTOR.payloadBytes, true)
     const recordCrc = view.getUint32(offset + SECTOR.recordCrc, true)
@@ -306,8 +315,7 @@ class ManifestReader {
   }
 
   #checkTail(end: number, number: number): void {
-    const lastSector = this.#bytes.length - (this.#bytes.length % SECTOR_BYTES)
-    for (let at = end; at < lastSector; at += SECTOR_BYTES) {
+    for (let at = end; at < this.#zeroFrom; at += SECTOR_BYTES) {
       if (this.#sectorIsZero(at)) continue
       if (!this.#sectorIsValid(at)) {
         if (at >= this.#announced) continue

@@ -30,12 +30,15 @@ export class MappingTable {
   readonly capacity: number
   readonly #control: Int32Array
   readonly #entries: BigInt64Array
+  /** The same words in halves: the slot of entry i is at 2 i + 1. For walks over all entries. */
+  readonly #halves: Int32Array
   readonly #instance: number
 
   private constructor(buffer: SharedArrayBuffer) {
     this.buffer = buffer
     this.#control = new Int32Array(buffer, 0, CONTROL_BYTES / 4)
     this.#entries = new BigInt64Array(buffer, CONTROL_BYTES)
+    this.#halves = new Int32Array(buffer, CONTROL_BYTES)
     this.capacity = this.#entries.length
     this.#instance = Atomics.add(this.#control, INSTANCES, 1) + 1
   }
@@ -82,7 +85,8 @@ export class MappingTable {
   ids(): BlobId[] {
     const highest = Atomics.load(this.#control, HIGHEST)
     const found: BlobId[] = []
-    for (let id = 1; id <= highest; id++) if (Atomics.load(this.#entries, id) !== 0n) found.push(blobId(id))
+    for (let id = 1; id <= highest; id++)
+      if (Atomics.load(this.#halves, 2 * id + 1) !== 0) found.push(blobId(id))
     return found
   }
 

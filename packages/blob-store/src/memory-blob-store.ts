@@ -111,7 +111,7 @@ export class MemoryBlobStore implements BlobStore {
 
   async flush(note: Uint8Array): Promise<void> {
     assertNote(note)
-    const kept = note.slice()
+    const kept = new Uint8Array(note)
     await this.#mutate(() => {
       const frames = new Map(this.#image.frames)
       for (const [id, staged] of this.#staged) {
