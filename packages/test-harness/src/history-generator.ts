@@ -1,0 +1,154 @@
+import type { CrashKind, History, HistoryOptions, HistoryStep, TreeNumber, TreeWrite } from './history.js'
+import type { OracleOperation, OracleRange } from './ordered-map-oracle.js'
+import { SeededRandom } from './seeded-random.js'
+
+const KEY_BYTES = [0x00, 0x01, 0x2f, 0xff, 0x61, 0x62] as const
+const KEY_LENGTH_MAX = 12
+const VALUE_BYTES_MAX = 200
+const SESSIONS = 4
+const STEPS_PER_SESSION = 60
+/** Writes that together fill a segment, so that each history switches at least once. */
+const FILL_BATCHES = 7
+const FILL_BATCH_WRITES = 80
+
+/**
+ * A history from a seed: four sessions, each of at least 60 steps, and a crash between one and the next. Keys are made
+ * of few bytes, so that many are prefixes of one another. One session writes more than a journal segment.
+ *
+ * @param durability - of the database; by default drawn from the seed
+ */
+export function generateHistory(seed: number, durability?: 'os' | 'disk'): History {
+  const random = new SeededRandom(seed)
+  const options: HistoryOptions = {
+    durability: durability ?? random.pick(['os', 'disk']),
+    segmentBytes: 65_536,
+    usableFrameBytes: 4096 + 8 * random.pick([1024, 1024, 2048, 4096]),
+    cacheFrames: random.pick([16, 16, 64]),
+    reorder: random.chance(0.7),
+    mappings: random.chance(0.7),
+    locks: random.chance(0.8),
+  }
+  const keys = new KeyPool(random)
+  const fillSession = random.below(SESSIONS)
+  const steps: HistoryStep[] = []
+  for (let session = 0; session < SESSIONS; session++) {
+    const armAt = random.chance(0.6) ? random.below(STEPS_PER_SESSION) : -1
+    if (session === fillSession) fillSegment(steps, keys, random)
+    for (let step = 0; step < STEPS_PER_SESSION; step++) {
+      if (step === armAt) {
+        steps.push({ kind: 'arm', calls: random.between(1, 40) })
+        // Most calls of the Io are those of a checkpoint.
+        if (random.chance(0.5)) steps.push({ kind: 'checkpoint', wait: random.chance(0.5) })
+      }
+      steps.push(drawStep(random, keys))
+    }
+    const crash: CrashKind = random.pick(['kill', 'kill', 'power-loss', 'power-loss', 'power-loss', 'close'])
+    const crashInOpenAfterCalls = random.chance(0.3) ? random.between(1, 60) : undefined
+    if (session < SESSIONS - 1) {
+      // Three reopens after a kill or a power loss are asked of each history.
+      steps.push({ kind: 'reopen', crash: crash === 'close' ? 'kill' : crash, crashInOpenAfterCalls })
+      if (crash === 'close') steps.push({ kind: 'reopen', crash: 'close', crashInOpenAfterCalls: undefined })
+    } else {
+      steps.push({ kind: 'reopen', crash, crashInOpenAfterCalls: undefined })
+    }
+  }
+  return { seed, options, steps }
+}
+
+function fillSegment(steps: HistoryStep[], keys: KeyPool, random: SeededRandom): void {
+  for (let batch = 0; batch < FILL_BATCHES; batch++) {
+    const writes: TreeWrite[] = []
+    for (let i = 0; i < FILL_BATCH_WRITES; i++) {
+      const value = random.bytes(random.between(100, VALUE_BYTES_MAX))
+      writes.push({ tree: drawTree(random), operation: { kind: 'put', key: keys.draw(), value } })
+    }
+    steps.push({ kind: 'batch', writes, wait: random.chance(0.5) })
+  }
+  steps.push({ kind: 'checkpoint', wait: true })
+}
+
+function drawStep(random: SeededRandom, keys: KeyPool): HistoryStep {
+  const dice = random.below(100)
+  if (dice < 52) {
+    const operation = drawOperation(random, keys)
+    return {
+      kind: 'write',
+      write: { tree: drawTree(random), operation },
+      wait: random.chance(0.5),
+      toDisk: random.chance(0.1),
+    }
+  }
+  if (dice < 66) {
+    const writes: TreeWrite[] = []
+    const count = random.chance(0.8) ? random.between(1, 8) : random.between(8, 60)
+    for (let i = 0; i < count; i++) {
+      writes.push({ tree: drawTree(random), operation: drawOperation(random, keys) })
+    }
+    return { kind: 'batch', writes, wait: random.chance(0.5) }
+  }
+  if (dice < 76) return { kind: 'get', tree: drawTree(random), key: keys.draw() }
+  if (dice < 84) return { kind: 'scan', tree: drawTree(random), range: drawRange(random, keys) }
+  if (dice < 88) {
+    const { limit: _, ...range } = drawRange(random, keys)
+    return { kind: 'list', tree: drawTree(random), range, pageEntries: random.between(1, 9) }
+  }
+  if (dice < 93) return { kind: 'checkpoint', wait: random.chance(0.5) }
+  return { kind: 'sync', wait: random.chance(0.5) }
+}
+
+function drawTree(random: SeededRandom): TreeNumber {
+  return random.chance(0.7) ? 0 : 1
+}
+
+function drawOperation(random: SeededRandom, keys: KeyPool): OracleOperation {
+  const value = random.bytes(random.chance(0.1) ? 0 : random.between(0, VALUE_BYTES_MAX))
+  const dice = random.below(100)
+  if (dice < 55) return { kind: 'put', key: keys.draw(), value }
+  if (dice < 75) return { kind: 'delete', key: keys.draw() }
+  if (dice < 85) return { kind: 'putIfAbsent', key: keys.draw(), value }
+  return { kind: 'rename', from: keys.draw(), to: keys.draw(), force: random.chance(0.5) }
+}
+
+function drawRange(random: SeededRandom, keys: KeyPool): OracleRange {
+  const maybe = <T>(probability: number, make: () => T): T | undefined =>
+    random.chance(probability) ? make() : undefined
+  const prefix = maybe(0.5, () => {
+    const key = keys.draw()
+    return key.subarray(0, random.below(key.length + 1))
+  })
+  const delimiter = maybe(0.5, () =>
+    random.chance(0.8) ? Uint8Array.of(0x2f) : Uint8Array.of(...random.pick([[0x61], [0x2f, 0x61], [0x00]])),
+  )
+  const lower = maybe(0.3, () => keys.draw())
+  const upper = maybe(0.3, () => keys.draw())
+  const limit = maybe(0.2, () => random.below(12))
+  return {
+    ...(prefix && { prefix }),
+    ...(delimiter && { delimiter }),
+    ...(lower && (random.chance(0.5) ? { gt: lower } : { gte: lower })),
+    ...(upper && (random.chance(0.5) ? { lt: upper } : { lte: upper })),
+    ...(limit !== undefined && { limit }),
+    ...(random.chance(0.4) && { reverse: true }),
+  }
+}
+
+/** Keys drawn before come up again, longer or shorter at times. */
+class KeyPool {
+  readonly #random: SeededRandom
+  readonly #keys: Uint8Array[] = [new Uint8Array(0)]
+
+  constructor(random: SeededRandom) {
+    this.#random = random
+  }
+
+  draw(): Uint8Array {
+    const random = this.#random
+    if (random.chance(0.6)) return random.pick(this.#keys)
+    const known = random.pick(this.#keys)
+    const start = random.chance(0.6) ? known.subarray(0, random.below(known.length + 1)) : new Uint8Array(0)
+    const more = random.below(KEY_LENGTH_MAX - start.length + 1)
+    const key = Uint8Array.of(...start, ...Array.from({ length: more }, () => random.pick(KEY_BYTES)))
+    this.#keys.push(key)
+    return key
+  }
+}

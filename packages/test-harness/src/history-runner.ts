@@ -1,0 +1,509 @@
+import { isHoltError, open } from 'holt'
+import type { Db, Tree } from 'holt'
+
+import { describeStep, HISTORY_TREES, showKey } from './history.js'
+import type { CrashKind, History, HistoryStep, TreeNumber, TreeWrite } from './history.js'
+import { HistoryModel } from './history-model.js'
+import type { FoundRecord, FoundTrees } from './history-model.js'
+import type { OracleRange } from './ordered-map-oracle.js'
+import { SeededRandom } from './seeded-random.js'
+import { SimDisk } from './sim-disk.js'
+import type { SimIo } from './sim-io.js'
+
+type ByteTree = Tree<Uint8Array, Uint8Array>
+
+/** What a history, or many, went through. */
+export interface HistoryCounts {
+  histories: number
+  operations: number
+  batches: number
+  renames: number
+  reads: number
+  kills: number
+  powerLosses: number
+  closes: number
+  /** Openings that were cut off by a crash. */
+  cutOffOpenings: number
+  /** Crashes in the middle of a session, at a call of the Io. */
+  crashesAtACall: number
+  spills: number
+  checkpoints: number
+  segmentSwitches: number
+  ioCalls: number
+}
+
+export function noCounts(): HistoryCounts {
+  return {
+    histories: 0,
+    operations: 0,
+    batches: 0,
+    renames: 0,
+    reads: 0,
+    kills: 0,
+    powerLosses: 0,
+    closes: 0,
+    cutOffOpenings: 0,
+    crashesAtACall: 0,
+    spills: 0,
+    checkpoints: 0,
+    segmentSwitches: 0,
+    ioCalls: 0,
+  }
+}
+
+/** A history whose answers differ from the oracle's. */
+export class HistoryFailure extends Error {
+  override readonly name = 'HistoryFailure'
+  readonly seed: number
+
+  constructor(history: History, stepIndex: number, what: string, cause?: unknown) {
+    const step = history.steps[stepIndex]
+    super(
+      `history ${String(history.seed)} (${JSON.stringify(history.options)}), step ${String(stepIndex)} ` +
+        `(${step ? describeStep(step) : 'end'}): ${what}`,
+      cause === undefined ? undefined : { cause },
+    )
+    this.seed = history.seed
+  }
+}
+
+/** Turns of the event loop without a call of the Io after which a promise counts as forgotten. */
+const STALL_TURNS = 3000
+const DIRECTORY = '/home/db'
+
+/** Runs a history on a simulated disk and compares everything it shows with the oracle. Throws {@link HistoryFailure}. */
+export async function runHistory(history: History): Promise<HistoryCounts> {
+  const runner = new HistoryRunner(history)
+  return runner.run()
+}
+
+class HistoryRunner {
+  readonly #history: History
+  readonly #random: SeededRandom
+  readonly #model = new HistoryModel()
+  readonly #counts = noCounts()
+  #disk: SimDisk
+  #session: Session | undefined
+  #stepIndex = 0
+  #frames = 1
+
+  constructor(history: History) {
+    this.#history = history
+    // Other numbers than those the history was made of.
+    this.#random = new SeededRandom(history.seed ^ 0x5eed_5eed)
+    this.#disk = new SimDisk({ seed: history.seed })
+  }
+
+  async run(): Promise<HistoryCounts> {
+    const { steps } = this.#history
+    this.#counts.histories = 1
+    try {
+      await this.#open('close', undefined)
+      for (this.#stepIndex = 0; this.#stepIndex < steps.length; this.#stepIndex++) {
+        const step = steps[this.#stepIndex]
+        if (step?.kind === 'reopen') await this.#reopen(step.crash, step.crashInOpenAfterCalls)
+        else if (step && this.#session?.crashed === false) await this.#step(this.#session, step)
+        if (this.#session?.failure) throw this.#session.failure.error
+      }
+      const session = this.#session
+      if (session?.db) await session.settle(session.db.close())
+      return this.#counts
+    } catch (error) {
+      if (error instanceof HistoryFailure) throw error
+      const what = error instanceof Error ? error.message : String(error)
+      throw new HistoryFailure(this.#history, this.#stepIndex, what, error)
+    } finally {
+      this.#disk.kill()
+    }
+  }
+
+  // ---- sessions ------------------------------------------------------------------------------------------------
+
+  async #reopen(crash: CrashKind, crashInOpenAfterCalls: number | undefined): Promise<void> {
+    const session = this.#session
+    if (session === undefined) return
+    let happened: CrashKind = session.crashKind
+    if (session.crashed) {
+      this.#counts.crashesAtACall++
+    } else if (crash === 'close' && session.db) {
+      await session.settle(session.db.close())
+      if (session.failure) throw session.failure.error
+      happened = session.crashed ? session.crashKind : 'close'
+      this.#note(session)
+      // What was closed is stable.
+      if (!session.crashed && this.#random.chance(0.5)) this.#disk = this.#disk.crash(this.#random.uint32())
+      else session.io.kill()
+    } else {
+      session.crashKind = crash === 'power-loss' ? 'power-loss' : 'kill'
+      session.crash()
+      happened = session.crashKind
+    }
+    this.#note(session)
+    if (session.crashed && session.after) this.#disk = session.after
+    if (happened === 'close') this.#counts.closes++
+    else if (happened === 'kill') this.#counts.kills++
+    else this.#counts.powerLosses++
+    await this.#open(happened, crashInOpenAfterCalls)
+  }
+
+  async #open(crash: CrashKind, crashAfterCalls: number | undefined): Promise<void> {
+    const { options } = this.#history
+    let happened = crash
+    for (let armed = crashAfterCalls; ; armed = undefined) {
+      const session = new Session(this.#disk, this.#random.fork(), options)
+      this.#session = session
+      session.crashKind = happened === 'power-loss' ? 'power-loss' : 'kill'
+      if (armed !== undefined) session.arm(armed)
+      const found = await session.settle(this.#openAndRead(session))
+      if (session.crashed) {
+        this.#counts.cutOffOpenings++
+        // A power loss after a kill may take what the kill left.
+        if (happened !== 'close' || session.crashKind === 'power-loss') happened = session.crashKind
+        this.#disk = session.after ?? this.#disk
+        continue
+      }
+      session.disarm()
+      if (found === undefined) throw new Error('the opening came to nothing')
+      const problem = this.#model.recover(found, happened)
+      if (problem !== undefined) throw new Error(problem)
+      this.#verify(session)
+      return
+    }
+  }
+
+  async #openAndRead(session: Session): Promise<FoundTrees> {
+    const { durability, segmentBytes, usableFrameBytes, cacheFrames } = this.#history.options
+    const db = await open(DIRECTORY, {
+      io: session.io,
+      durability,
+      segmentBytes,
+      usableFrameBytes,
+      cacheBytes: cacheFrames * 524_288,
+      checkpoint: { thread: false },
+    })
+    session.db = db
+    const [first, second] = HISTORY_TREES
+    const encodings = { keyEncoding: 'view', valueEncoding: 'view' } as const
+    session.trees = [await db.tree(first, encodings), await db.tree(second, encodings)]
+    return readAll(session.trees)
+  }
+
+  #verify(session: Session): void {
+    const report = session.db?.verify()
+    const problem = report?.problems[0]
+    if (problem) {
+      throw new Error(
+        `verify finds: blob ${String(problem.blobId)}, ref ${String(problem.ref)}: ${problem.what}`,
+      )
+    }
+    const frames = session.db?.treeStatistics().frames ?? 1
+    this.#counts.spills += Math.max(0, frames - this.#frames)
+    this.#frames = frames
+  }
+
+  /** Takes down what a session went through. */
+  #note(session: Session): void {
+    const stats = session.takeStats()
+    if (stats === undefined) return
+    this.#counts.checkpoints += stats.checkpoint?.succeeded ?? 0
+    this.#counts.segmentSwitches += stats.journal?.segmentSwitches ?? 0
+    this.#counts.ioCalls += session.io.callCount
+  }
+
+  // ---- steps ---------------------------------------------------------------------------------------------------
+
+  async #step(session: Session, step: Exclude<HistoryStep, { readonly kind: 'reopen' }>): Promise<void> {
+    const { db } = session
+    if (db === undefined) throw new Error('no database is open')
+    switch (step.kind) {
+      case 'write':
+        return this.#write(session, step.write, step.wait, step.toDisk)
+      case 'batch':
+        return this.#batch(session, db, step.writes, step.wait)
+      case 'get':
+      case 'scan':
+      case 'list':
+        await session.settle(Promise.all(session.pending))
+        if (session.crashed || session.failure) return
+        return this.#read(session, step)
+      case 'checkpoint':
+      case 'sync': {
+        const upTo = this.#model.applied
+        const done = step.kind === 'sync' ? db.sync() : db.checkpoint()
+        await session.begin(done, step.wait, () => {
+          this.#model.stabilise(upTo)
+        })
+        if (step.kind === 'checkpoint' && step.wait && !session.crashed && !session.failure) {
+          this.#verify(session)
+        }
+        return
+      }
+      case 'arm':
+        session.crashKind = this.#nextCrash()
+        session.arm(step.calls)
+    }
+  }
+
+  #nextCrash(): CrashKind {
+    const next = this.#history.steps.slice(this.#stepIndex).find((step) => step.kind === 'reopen')
+    return next?.kind === 'reopen' && next.crash === 'power-loss' ? 'power-loss' : 'kill'
+  }
+
+  #acknowledged(state: number, toDisk: boolean): void {
+    if (toDisk || this.#history.options.durability === 'disk') this.#model.stabilise(state)
+    else this.#model.acknowledge(state)
+  }
+
+  async #write(session: Session, write: TreeWrite, wait: boolean, toDisk: boolean): Promise<void> {
+    this.#counts.operations++
+    if (write.operation.kind === 'rename') this.#counts.renames++
+    const applied = this.#model.apply([write])
+    const outcome = issue(session.tree(write.tree), write, toDisk ? { durability: 'disk' } : undefined)
+    const expected = applied.kind === 'failed' ? applied.reason : applied.kind
+    await session.begin(outcome, wait, (found) => {
+      if (found !== expected) throw new Error(`it came to '${found}', the oracle says '${expected}'`)
+      if (applied.kind === 'changed') this.#acknowledged(applied.state, toDisk)
+    })
+  }
+
+  async #batch(session: Session, db: Db, writes: readonly TreeWrite[], wait: boolean): Promise<void> {
+    this.#counts.operations++
+    this.#counts.batches++
+    this.#counts.renames += writes.filter(({ operation }) => operation.kind === 'rename').length
+    const applied = this.#model.apply(writes)
+    const outcome = db.atomic((tx) => {
+      for (const { tree, operation } of writes) {
+        const batch = tx.in(session.tree(tree))
+        if (operation.kind === 'delete') batch.delete(operation.key)
+        else if (operation.kind === 'put') batch.put(operation.key, operation.value)
+        else if (operation.kind === 'putIfAbsent') batch.putIfAbsent(operation.key, operation.value)
+        else batch.rename(operation.from, operation.to, { force: operation.force })
+      }
+    })
+    await session.begin(outcome, wait, (found) => {
+      const what = found.committed ? 'committed' : `${String(found.failed.index)} ${found.failed.reason}`
+      const expected = applied.kind === 'failed' ? `${String(applied.index)} ${applied.reason}` : 'committed'
+      if (what !== expected) throw new Error(`the batch came to '${what}', the oracle says '${expected}'`)
+      if (applied.kind === 'changed') this.#acknowledged(applied.state, false)
+    })
+  }
+
+  #read(session: Session, step: Extract<HistoryStep, { readonly kind: 'get' | 'scan' | 'list' }>): void {
+    this.#counts.operations++
+    this.#counts.reads++
+    const tree = session.tree(step.tree)
+    const oracle = this.#model.tree(step.tree)
+    try {
+      if (step.kind === 'get') {
+        const record = tree.getRecord(step.key)
+        const expected = oracle.get(step.key)
+        const has = tree.has(step.key)
+        if (has !== (expected !== undefined)) throw new Error(`has says ${String(has)}`)
+        if (show(record?.value) !== show(expected?.value)) {
+          throw new Error(`found ${show(record?.value)}, the oracle has ${show(expected?.value)}`)
+        }
+        return
+      }
+      const found = step.kind === 'scan' ? scan(tree, step.range) : pages(tree, step.range, step.pageEntries)
+      const expected = oracle.scan(step.range).map(showEntry)
+      const at = expected.findIndex((entry, i) => entry !== found[i])
+      if (at >= 0 || found.length !== expected.length) {
+        const place = at < 0 ? expected.length : at
+        throw new Error(
+          `entry ${String(place)} of ${String(found.length)} is ${found[place] ?? 'absent'}, ` +
+            `the oracle has ${expected[place] ?? 'none'} of ${String(expected.length)}`,
+        )
+      }
+    } catch (error) {
+      // A crash in the middle of a read that had to load a frame.
+      if (!session.crashed) throw error
+    }
+  }
+}
+
+/** One process of a history. */
+class Session {
+  readonly io: SimIo
+  db: Db | undefined
+  trees: readonly [ByteTree, ByteTree] | undefined
+  crashKind: CrashKind = 'kill'
+  crashed = false
+  /** The disk that the crash left. */
+  after: SimDisk | undefined
+  failure: { readonly error: unknown } | undefined
+  readonly pending = new Set<Promise<void>>()
+  readonly #disk: SimDisk
+  readonly #random: SeededRandom
+  #crashAtCall = Infinity
+  #ended: () => void = () => undefined
+  readonly #end: Promise<void>
+  #stats: ReturnType<Db['stats']> | undefined
+
+  constructor(disk: SimDisk, random: SeededRandom, options: History['options']) {
+    this.#disk = disk
+    this.#random = random
+    this.#end = new Promise((resolve) => {
+      this.#ended = resolve
+    })
+    const { reorder, mappings, locks } = options
+    this.io = disk.start({
+      reorder,
+      mappings,
+      locks,
+      autoAdvance: true,
+      onCall: ({ number }) => {
+        if (number >= this.#crashAtCall) this.crash()
+      },
+    })
+  }
+
+  tree(number: TreeNumber): ByteTree {
+    const tree = this.trees?.[number]
+    if (tree === undefined) throw new Error('the trees are not open')
+    return tree
+  }
+
+  arm(calls: number): void {
+    this.#crashAtCall = this.io.callCount + calls
+  }
+
+  disarm(): void {
+    this.#crashAtCall = Infinity
+  }
+
+  crash(): void {
+    if (this.crashed) return
+    this.#stats = this.db?.stats()
+    this.crashed = true
+    if (this.crashKind === 'power-loss') this.after = this.#disk.crash(this.#random.uint32())
+    else this.io.kill()
+    this.#ended()
+  }
+
+  takeStats(): ReturnType<Db['stats']> | undefined {
+    const stats = this.#stats ?? this.db?.stats()
+    this.db = undefined
+    this.#stats = undefined
+    return stats
+  }
+
+  /** Follows an operation to its end; waits for it, or the crash, if `wait`. */
+  async begin<T>(operation: Promise<T>, wait: boolean, check: (result: T) => void): Promise<void> {
+    const done = operation.then(
+      (result) => {
+        // The process that would have heard of it is dead.
+        if (!this.crashed) check(result)
+      },
+      (error: unknown) => {
+        if (!this.crashed) throw error
+      },
+    )
+    const followed: Promise<void> = done
+      .catch((error: unknown) => {
+        this.failure ??= { error }
+      })
+      .finally(() => this.pending.delete(followed))
+    this.pending.add(followed)
+    if (wait) await this.settle(followed)
+  }
+
+  /** Waits for a promise or for the crash, and fails when neither can come any more. */
+  async settle<T>(promise: Promise<T>): Promise<T | undefined> {
+    let watch: NodeJS.Immediate | undefined
+    const stalled = new Promise<undefined>((_, reject) => {
+      let quietTurns = 0
+      let calls = this.io.callCount
+      const turn = (): void => {
+        quietTurns = calls === this.io.callCount ? quietTurns + 1 : 0
+        calls = this.io.callCount
+        if (quietTurns > STALL_TURNS) {
+          reject(new Error(`nothing moves any more: ${String(this.pending.size)} operations wait`))
+        } else {
+          watch = setImmediate(turn)
+        }
+      }
+      watch = setImmediate(turn)
+    })
+    try {
+      return await Promise.race([promise, this.#end.then(() => undefined), stalled])
+    } catch (error) {
+      if (this.crashed) return undefined
+      throw error
+    } finally {
+      clearImmediate(watch)
+    }
+  }
+}
+
+async function issue(
+  tree: ByteTree,
+  { operation }: TreeWrite,
+  options: { readonly durability: 'disk' } | undefined,
+): Promise<'changed' | 'unchanged' | 'exists' | 'not-found'> {
+  switch (operation.kind) {
+    case 'put':
+      await tree.put(operation.key, operation.value, options)
+      return 'changed'
+    case 'delete':
+      return (await tree.delete(operation.key, options)) ? 'changed' : 'unchanged'
+    case 'putIfAbsent':
+      return (await tree.putIfAbsent(operation.key, operation.value, options)) === undefined
+        ? 'exists'
+        : 'changed'
+    case 'rename':
+      try {
+        await tree.rename(operation.from, operation.to, { force: operation.force, ...options })
+        return Buffer.compare(operation.from, operation.to) === 0 ? 'unchanged' : 'changed'
+      } catch (error) {
+        if (isHoltError(error, 'HOLT_EXISTS')) return 'exists'
+        if (isHoltError(error, 'HOLT_NOT_FOUND')) return 'not-found'
+        throw error
+      }
+  }
+}
+
+function readAll(trees: readonly [ByteTree, ByteTree]): FoundTrees {
+  const records = (tree: ByteTree): FoundRecord[] => {
+    const found: FoundRecord[] = []
+    for (const { key, value, version } of tree.scan()) found.push({ key, value, version })
+    return found
+  }
+  return [records(trees[0]), records(trees[1])]
+}
+
+function scan(tree: ByteTree, range: OracleRange): string[] {
+  const { delimiter } = range
+  if (delimiter) return [...tree.scan({ ...range, delimiter })].map(showEntry)
+  const { delimiter: _, ...rest } = range
+  return [...tree.scan(rest)].map(showEntry)
+}
+
+function pages(tree: ByteTree, range: OracleRange, limit: number): string[] {
+  const found: string[] = []
+  for (let after: string | undefined; ;) {
+    const { delimiter, ...rest } = range
+    const options = { ...rest, limit, ...(after !== undefined && { after }) }
+    const page = delimiter ? tree.list({ ...options, delimiter }) : tree.list(options)
+    found.push(...page.entries.map(showEntry))
+    if (page.next === undefined) return found
+    if (page.entries.length === 0) throw new Error('an empty page promises a next one')
+    after = page.next
+  }
+}
+
+type ShownEntry =
+  | { readonly kind: 'key'; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly kind: 'prefix'; readonly prefix: Uint8Array }
+
+function showEntry(entry: ShownEntry): string {
+  if (entry.kind === 'prefix') return `prefix ${showKey(entry.prefix)}`
+  return `${showKey(entry.key)} = ${show(entry.value)}`
+}
+
+function show(value: Uint8Array | undefined): string {
+  if (value === undefined) return 'nothing'
+  const hex = Buffer.from(value).toString('hex')
+  return hex.length > 40
+    ? `${hex.slice(0, 40)}… (${String(value.length)} B)`
+    : `${hex} (${String(value.length)} B)`
+}
