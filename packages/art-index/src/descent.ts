@@ -1,4 +1,4 @@
-import { FRAME_SHIFT } from '@holt/blob-buf-pool'
+import { type BlobId, FRAME_SHIFT } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
 import { corruptNode } from './corruption.js'
 import type { FrameSource } from './frame-source.js'
@@ -108,7 +108,7 @@ export class Descent {
     for (;;) {
       let slot = pageTable[id]
       if (!(slot > 0)) {
-        slot = source.fault(id as Parameters<FrameSource['fault']>[0])
+        slot = source.fault(id as BlobId)
         faulted = true
       }
       const { u8, u16, u32 } = segments[slot >>> segmentShift]

@@ -9,7 +9,7 @@ const TWO_32 = 2 ** 32
 
 /**
  * The value of the running put. Values mostly come from the same scratch buffer: from its second use in a row on it is
- * read through a word view, so that no put has to make one.
+ * read through a word view, so that no put has to make one. The last source stays referenced until the next put.
  */
 export class ValueSource {
   bytes: Uint8Array = EMPTY_BYTES
@@ -32,7 +32,8 @@ export class ValueSource {
     const { u8 } = views
     const { bytes, offset, length } = this
     const words = this.#words
-    if (words.length !== 0 && length >= 8 && length <= 1_024) {
+    // The lengths differ when a resizable buffer has grown or shrunk since the view was made.
+    if (words.length === bytes.length >>> 2 && length >= 8 && length <= 1_024) {
       const target = views.u32
       const shift = (offset & 3) << 3
       const back = 31 - shift

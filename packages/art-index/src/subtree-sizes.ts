@@ -1,6 +1,6 @@
 import { corruptNode } from './corruption.js'
 import type { FrameViews } from './frame-views.js'
-import { CROSSING, CROSSING_BYTES, ENTRY_HIGH_WATER, unitsOfWord } from './layout.js'
+import { CROSSING, CROSSING_BYTES, ENTRY_HIGH_WATER, LEAF, unitsOfWord } from './layout.js'
 import { entryRoot, nodeAt } from './node-edit.js'
 import { createChildList, listChildren, TERMINAL_REF } from './node-search.js'
 
@@ -9,13 +9,13 @@ const list = createChildList()
 
 /** The size of every subtree of a frame, found in one pass. */
 export class SubtreeSizes {
-  /** By ref: units of the node and all below it in this frame. */
+  /** By ref, terminals excepted: units of the node and all below it in this frame. */
   readonly units = new Int32Array(REFS)
   /** By ref: the node above, 0 above an entry's root. */
   readonly parent = new Uint16Array(REFS)
-  /** By ref: the byte under which the parent holds the node (0 for a terminal). */
+  /** By ref: the byte under which the parent holds the node. */
   readonly byte = new Uint8Array(REFS)
-  /** All nodes, those above before those below. */
+  /** The inner nodes, and roots, those above before those below. */
   readonly order = new Uint16Array(REFS)
   count = 0
   totalUnits = 0
@@ -39,27 +39,35 @@ export class SubtreeSizes {
       order[count++] = root
       this.entryCount++
     }
+    const { bytes, refs } = list
     for (let i = 0; i < count; i++) {
       const ref = order[i]
       const node = nodeAt(base, ref)
       const word = u32[node]
       const type = word & 7
-      units[ref] = unitsOfWord(word)
-      if (type === CROSSING) this.crossingPrefixBytes += units[ref] * 8 - (CROSSING_BYTES + 4)
+      // Leaves and crossings are dealt with at their parent: only inner nodes come here, and roots.
+      let own = unitsOfWord(word)
       const children = listChildren(views, base, ref, list)
-      if (count + children + 1 > REFS) throw corruptNode(id, ref, 'nodes that form a loop')
+      if (count + children > REFS) throw corruptNode(id, ref, 'nodes that form a loop')
       for (let child = 0; child < children; child++) {
-        const childRef = list.refs[child]
+        const childRef = refs[child]
+        const childWord = u32[nodeAt(base, childRef)] | 0
+        const childType = childWord & 7
         parent[childRef] = ref
-        this.byte[childRef] = list.bytes[child]
-        order[count++] = childRef
+        this.byte[childRef] = bytes[child]
+        if (childType === LEAF || childType === CROSSING) {
+          const childUnits = unitsOfWord(childWord)
+          units[childRef] = childUnits
+          own += childUnits
+          if (childType === CROSSING) this.crossingPrefixBytes += childUnits * 8 - (CROSSING_BYTES + 4)
+        } else {
+          order[count++] = childRef
+        }
       }
-      if (type !== CROSSING && type !== 1 && u16[node * 2 + TERMINAL_REF] !== 0) {
-        const terminal = u16[node * 2 + TERMINAL_REF]
-        parent[terminal] = ref
-        this.byte[terminal] = 0
-        order[count++] = terminal
+      if (type !== LEAF && u16[node * 2 + TERMINAL_REF] !== 0) {
+        own += unitsOfWord(u32[nodeAt(base, u16[node * 2 + TERMINAL_REF])])
       }
+      units[ref] = own
     }
     this.count = count
     for (let i = count - 1; i >= 0; i--) {
