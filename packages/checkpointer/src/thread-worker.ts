@@ -67,7 +67,8 @@ export class ThreadEpochWorker implements EpochWorker {
       io,
     }
     const file = createRequire(import.meta.url).resolve('@holt/checkpointer/io-worker')
-    const worker = new Worker(file, { workerData, name: 'holt-io' })
+    // Loaders, conditions and flags of the host program have no business in this thread, and cost its start.
+    const worker = new Worker(file, { workerData, name: 'holt-io', execArgv: [] })
     let cause: unknown
     worker.on('message', (message: FromWorker) => {
       if (message.kind === 'report') {

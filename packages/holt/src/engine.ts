@@ -135,7 +135,8 @@ export class Engine {
     if (
       this.#writable &&
       this.#waiting.length === 0 &&
-      this.#admit(putBytes(keyLength, length), SLOTS_PER_WRITE)
+      this.#hasSlots(1) &&
+      this.#hasRoom(putBytes(keyLength, length))
     ) {
       const seq = this.#seq + 1
       if (this.#tryPut(keyLength, source, offset, length, seq)) {
@@ -152,7 +153,7 @@ export class Engine {
   /** Deletes the key in the index's scratch buffer. Resolves, when acknowledged, to whether it was there. */
   delete(keyLength: number, durability: Durability): Promise<boolean> {
     const { index, journal } = this
-    if (this.#writable && this.#waiting.length === 0 && this.#admit(keyLength, SLOTS_PER_WRITE)) {
+    if (this.#writable && this.#waiting.length === 0 && this.#hasSlots(1) && this.#hasRoom(keyLength)) {
       const deleted = this.#tryDelete(keyLength)
       if (deleted === false) return Promise.resolve(false)
       if (deleted === true) {
@@ -220,16 +221,22 @@ export class Engine {
 
   // ---- applying at once ----------------------------------------------------------------------------------------
 
-  /** Whether a write of that size may go on now; if not, {@link #wanted} says what it wants. */
-  #admit(journalBytes: number, slots: number): boolean {
-    const { journal, frames, checkpointer } = this
-    if (!frames.reserve(Math.min(slots, frames.capacityFrames >>> 2))) {
-      // Where a checkpoint cannot help, because the write's own frames fill the cache, the cache grows instead.
-      if (checkpointer !== undefined && (frames.hasDirt || checkpointer.running)) {
-        this.#wanted = WANTS_SLOTS
-        return false
-      }
-    }
+  /**
+   * Whether slots are free for so many operations; if not, {@link #wanted} says so. May evict: so it comes before the
+   * frames of the operation are looked for.
+   */
+  #hasSlots(operations: number): boolean {
+    const { frames, checkpointer } = this
+    if (frames.reserve(Math.min(operations * SLOTS_PER_WRITE, frames.capacityFrames >>> 2))) return true
+    // Where a checkpoint cannot help, because the write's own frames fill the cache, the cache grows instead.
+    if (checkpointer === undefined || !(frames.hasDirt || checkpointer.running)) return true
+    this.#wanted = WANTS_SLOTS
+    return false
+  }
+
+  /** Whether the journal takes a record of that size now; if not, {@link #wanted} says what is wanting. */
+  #hasRoom(journalBytes: number): boolean {
+    const { journal } = this
     if (journal === undefined) return true
     if (!journal.hasRoom(journalBytes)) {
       this.#wanted = journalBytes
@@ -276,6 +283,7 @@ export class Engine {
    */
   #tryBatch(operations: readonly Operation[]): BatchOutcome | undefined {
     const { frames, journal } = this
+    if (!this.#hasSlots(operations.length)) return undefined
     frames.mayBlock = false
     try {
       for (const operation of operations)
@@ -287,7 +295,7 @@ export class Engine {
       const bytes = effectsBytes(effects)
       const limit = Math.min(LIMITS.maxBatchBytes, journal?.maxBodyBytes ?? LIMITS.maxBatchBytes)
       if (bytes > limit) throw batchTooLarge(bytes, limit)
-      if (!this.#admit(bytes, effects.length * SLOTS_PER_WRITE)) return undefined
+      if (!this.#hasRoom(bytes)) return undefined
       const seq = this.#seq + 1
       // From here on nothing may fail: all frames are in memory, the journal has room.
       try {

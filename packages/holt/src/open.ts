@@ -3,7 +3,7 @@ import { BufferManager, FileBlobStore, MemoryBlobStore } from '@holt/blob-store'
 import { ArtIndex } from '@holt/art-index'
 import { Checkpointer, EpochCommitter, type EpochWorker, ThreadEpochWorker } from '@holt/checkpointer'
 import { HoltError, isHoltError } from '@holt/errors'
-import { Journal, type Lsn } from '@holt/journal'
+import { Journal } from '@holt/journal'
 import { addressOfBytes, FsIo, type Io, openIo } from '@holt/uring-native'
 import { Db } from './db.js'
 import { Engine } from './engine.js'
@@ -85,7 +85,12 @@ async function openIn(
   const lock = await StoreLock.acquire(io, directory)
   undo.push(() => lock.release())
 
-  const store = await FileBlobStore.open({ io, directory })
+  const store = await FileBlobStore.open({
+    io,
+    directory,
+    createIfMissing: true,
+    isOwnName: (name) => LOCK_FILES.test(name),
+  })
   undo.push(() => store.close())
   const noteBytes = store.note()
   const note = noteBytes === undefined ? undefined : decodeNote(noteBytes)
@@ -111,14 +116,16 @@ async function openIn(
     },
   })
   undo.push(() => found.close())
-  const { index, seq, stats } = await recover(frames, note, found, options.usableFrameBytes, () => io.nowMs())
+  const { index, seq, journalEnd, stats } = await recover(frames, note, found, options.usableFrameBytes, () =>
+    io.nowMs(),
+  )
   const journal = durability === 'memory' ? undefined : found
 
   const worker: EpochWorker =
     options.checkpoint.thread && io.kind !== 'sim'
       ? new ThreadEpochWorker({ store: store.worker, slab: frames.slab, slots: frames.slots, io: io.kind })
       : new EpochCommitter({ store, slab: frames.slab, slots: frames.slots })
-  const checkpointer = new Checkpointer({
+  const checkpointer: Checkpointer = new Checkpointer({
     frames,
     worker,
     io,
@@ -129,7 +136,7 @@ async function openIn(
         rootId: index.rootId,
         seq: engine.seq,
         seqFloor: engine.seqFloor,
-        journalPosition: journal?.position ?? (0 as Lsn),
+        journalPosition: journal?.position ?? journalEnd,
       }),
     onEvent: ({ kind, ...event }) => {
       publish(kind === 'start' ? CHANNELS.checkpointStart : CHANNELS.checkpointEnd, {
@@ -138,7 +145,7 @@ async function openIn(
       })
     },
   })
-  const engine = new Engine({
+  const engine: Engine = new Engine({
     io,
     frames,
     index,
@@ -162,8 +169,10 @@ async function openIn(
   return new Db({ engine, path: directory, recovery: stats, release })
 }
 
-/** Files that a database's directory may hold before its manifest is there: an opening was interrupted. */
-const OWN_FILES = /^(manifest(\.tmp)?|blobs\.dat|journal-\d+\.wal(\.tmp)?|lock(\..*)?)$/
+/** What an opening that was interrupted before the manifest was there may have left. */
+const LOCK_FILES = /^lock(\..*)?$/
+const UNFINISHED_FILES = /^(manifest\.tmp|lock(\..*)?)$/
+const DATA_FILES = /^(blobs\.dat|journal-\d+\.wal)$/
 
 async function prepareDirectory(io: Io, directory: string, options: ResolvedOptions): Promise<void> {
   const names = await listIfThere(io, directory)
@@ -177,7 +186,13 @@ async function prepareDirectory(io: Io, directory: string, options: ResolvedOpti
   if (isStore && options.errorIfExists)
     throw new HoltError('HOLT_EXISTS', `there is a database at ${directory} already`, { path: directory })
   if (isStore) return
-  const foreign = names.find((name) => !OWN_FILES.test(name))
+  const orphan = names.find((name) => DATA_FILES.test(name))
+  if (orphan !== undefined) {
+    throw new HoltError('HOLT_CORRUPT', `${directory}/manifest is missing, but '${orphan}' is there`, {
+      path: directory,
+    })
+  }
+  const foreign = names.find((name) => !UNFINISHED_FILES.test(name))
   if (foreign !== undefined) {
     throw new HoltError(
       'HOLT_NOT_A_STORE',

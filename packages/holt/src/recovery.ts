@@ -1,6 +1,6 @@
 import { ArtIndex } from '@holt/art-index'
 import type { BufferManager } from '@holt/blob-store'
-import type { Journal, ReplayReport } from '@holt/journal'
+import { type Journal, type Lsn, lsnOffset } from '@holt/journal'
 import { decodeEffects } from './effect.js'
 import type { EngineNote } from './engine-note.js'
 import { SEQ_WINDOW } from './limits.js'
@@ -10,7 +10,7 @@ export interface RecoveryStats {
   readonly replayedRecords: number
   readonly replayedBytes: number
   readonly replayMs: number
-  readonly tail: 'clean' | 'torn' | 'none'
+  readonly tail: 'clean' | 'torn'
   /** Valid records behind a torn end: they were never acknowledged at the durability they were lost to. */
   readonly recordsBehindEnd: number
 }
@@ -19,6 +19,8 @@ export interface Recovered {
   readonly index: ArtIndex
   /** Where seqs go on: everything that may have been handed out before lies below. */
   readonly seq: number
+  /** Where the journal ended: an image made now, without appending to it, says so, lest its records are replayed again. */
+  readonly journalEnd: Lsn
   readonly stats: RecoveryStats
 }
 
@@ -29,7 +31,7 @@ export interface Recovered {
 export async function recover(
   frames: BufferManager,
   note: EngineNote | undefined,
-  journal: Journal | undefined,
+  journal: Journal,
   usableFrameBytes: number,
   nowMs: () => number,
 ): Promise<Recovered> {
@@ -37,29 +39,28 @@ export async function recover(
   const index =
     note === undefined ? ArtIndex.create(frames, options) : ArtIndex.attach(frames, note.rootId, options)
   const startedMs = nowMs()
-  const report: ReplayReport | undefined = await journal?.replay(
-    note === undefined || note.journalPosition === 0 ? undefined : note.journalPosition,
-    (record) => {
-      for (const effect of decodeEffects(record)) {
-        index.key.set(effect.key)
-        if (effect.kind === 'put')
-          index.put(effect.key.length, effect.value, 0, effect.value.length, record.seq)
-        else index.delete(effect.key.length)
-      }
-    },
-  )
-  const highestSeq = Math.max(note?.seq ?? 0, note?.seqFloor ?? 0, report?.highestSeq ?? 0)
-  const isNew = note === undefined && (report === undefined || journal?.isNew === true)
+  const report = await journal.replay(note?.journalPosition, (record) => {
+    for (const effect of decodeEffects(record)) {
+      index.key.set(effect.key)
+      if (effect.kind === 'put')
+        index.put(effect.key.length, effect.value, 0, effect.value.length, record.seq)
+      else index.delete(effect.key.length)
+    }
+  })
+  // Seqs beyond the highest one found may have been handed out and lost with the tail of the log. Only where there was
+  // neither image nor segment nobody can have got one.
+  const isNew = note === undefined && lsnOffset(report.end) === 0
+  const highestSeq = Math.max(note?.seq ?? 0, note?.seqFloor ?? 0, report.highestSeq)
   return {
     index,
-    // Seqs beyond the highest one found may have been handed out and lost with the tail of the log.
     seq: isNew ? 0 : highestSeq + SEQ_WINDOW,
+    journalEnd: report.end,
     stats: {
-      replayedRecords: report?.records ?? 0,
-      replayedBytes: report?.bytes ?? 0,
+      replayedRecords: report.records,
+      replayedBytes: report.bytes,
       replayMs: nowMs() - startedMs,
-      tail: report?.tail ?? 'none',
-      recordsBehindEnd: report?.recordsBehindEnd ?? 0,
+      tail: report.tail,
+      recordsBehindEnd: report.recordsBehindEnd,
     },
   }
 }
