@@ -103,8 +103,8 @@ export class Journal implements JournalContract {
    * `seqFloor` as a seq below which everything may have been handed out, becomes durable; segments that are not part
    * of the log are removed. No segment that was found is ever appended to.
    *
-   * @throws HoltError `HOLT_READ_ONLY`; `HOLT_NO_SPACE`, after which it can be called again; `HOLT_POISONED`; and
-   * whatever `beforeFirstChange` throws.
+   * @throws HoltError `HOLT_READ_ONLY`; `HOLT_NO_SPACE`, `HOLT_IO` and whatever `beforeFirstChange` throws, after
+   * which it can be called again from its beginning; `HOLT_POISONED` if the rewriting failed.
    */
   start(seqFloor: number, beforeFirstChange?: () => Promise<void>): Promise<void> {
     if (this.#running !== undefined) return Promise.resolve()

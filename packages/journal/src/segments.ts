@@ -160,8 +160,13 @@ export class SegmentFiles {
   async #putAway(segments: readonly ClosedSegment[]): Promise<void> {
     const { io, directory, segmentBytes } = this.#options
     for (const segment of segments) {
-      if (!this.#hasSpare && segment.sizeBytes === segmentBytes) await this.#becomeSpare(segment.path)
-      else await removeIfThere(io, segment.path)
+      try {
+        if (!this.#hasSpare && segment.sizeBytes === segmentBytes) await this.#becomeSpare(segment.path)
+        else await io.remove(segment.path)
+      } catch (error) {
+        // Put away by an attempt that failed later.
+        if (!isHoltError(error, 'HOLT_NOT_FOUND')) throw error
+      }
       this.#closed.delete(segment.number)
     }
     if (segments.length > 0) await io.syncDir(directory)
@@ -256,13 +261,5 @@ export class SegmentFiles {
     this.#tail = result
     ignoreRejection(result)
     return result
-  }
-}
-
-async function removeIfThere(io: Io, path: string): Promise<void> {
-  try {
-    await io.remove(path)
-  } catch (error) {
-    if (!isHoltError(error, 'HOLT_NOT_FOUND')) throw error
   }
 }

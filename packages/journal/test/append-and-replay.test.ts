@@ -137,7 +137,7 @@ for (const mode of MODES) {
     await expect(journal.whenRoom(largest.length + 1)).rejects.toMatchObject({ code: 'HOLT_BATCH_TOO_LARGE' })
     expect(() => {
       journal.reserve(TYPE, 2, largest.length + 1)
-    }).toThrowError(expect.objectContaining({ code: 'HOLT_BATCH_TOO_LARGE' }))
+    }).toThrow(expect.objectContaining({ code: 'HOLT_BATCH_TOO_LARGE' }))
     expect(journal.position).toBe(before)
     await appendWhenRoom(journal, 2, largest)
     await appendWhenRoom(journal, 3, largest)
@@ -172,7 +172,7 @@ test('a journal before its start refuses appends, and bad arguments change nothi
   ] as const) {
     expect(() => {
       journal.reserve(type, seq, bytes)
-    }).toThrowError(expect.objectContaining({ code: 'HOLT_INVALID_ARGUMENT' }))
+    }).toThrow(expect.objectContaining({ code: 'HOLT_INVALID_ARGUMENT' }))
   }
   expect(journal.position).toBe(before)
   await journal.close()

@@ -28,7 +28,7 @@ for (const mode of MODES) {
     await expect(journal.sync()).rejects.toEqual(POISONED)
     expect(() => {
       append(journal, 3, 'x')
-    }).toThrowError(POISONED as Error)
+    }).toThrow(POISONED)
     expect(io.calls.length).toBe(callsBefore)
     expect(events.filter(({ kind }) => kind === 'poisoned')).toMatchObject([{ cause: { code: 'HOLT_IO' } }])
     await expect(journal.close()).rejects.toMatchObject({ code: 'HOLT_POISONED', cause: { code: 'HOLT_IO' } })

@@ -1,5 +1,5 @@
 import { Journal, type JournalOptions, type Lsn, type ReplayReport } from '../src/index.js'
-import { MemoryIo } from './memory-io.js'
+import type { MemoryIo } from './memory-io.js'
 
 export const DIRECTORY = '/store'
 export const STORE_ID = Uint8Array.from({ length: 16 }, (_, i) => i + 1)

@@ -128,7 +128,8 @@ export class MemoryIo implements Io {
     for (;;) {
       const next = this.#due
         .filter((due) => !due.done && due.atMs <= until)
-        .sort((a, b) => a.atMs - b.atMs)[0]
+        .sort((a, b) => a.atMs - b.atMs)
+        .at(0)
       if (next === undefined) break
       this.#now = Math.max(this.#now, next.atMs)
       next.done = true

@@ -81,7 +81,7 @@ test('the fresh segment names where a torn log ends, so that what lies behind is
   const dead = io.killed()
   await first.close()
   const bytes = dead.bytesOf(segmentPath(1))
-  const original = bytes[tornAt + 28]
+  const original = bytes.at(tornAt + 28)
   bytes[tornAt + 28] ^= 1
   const second = await openJournal(dead)
   expect(await second.replay(undefined, () => undefined)).toMatchObject({ records: 1, recordsBehindEnd: 1 })

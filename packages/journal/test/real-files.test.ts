@@ -1,25 +1,33 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { FsIo } from '@holt/uring-native'
+import { openIo, type Io } from '@holt/uring-native'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { Journal, type JournalDurability } from '../src/index.js'
 import { STORE_ID, TYPE } from './fixtures.js'
 
 let directory: string
-let io: FsIo
+let io: Io
 
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), 'holt-journal-'))
-  io = FsIo.create()
 })
 afterEach(async () => {
   await io.dispose()
   await rm(directory, { recursive: true })
 })
 
-for (const durability of ['os', 'disk'] as const satisfies readonly JournalDurability[]) {
-  test(`on real files, '${durability}': several lives over several segments`, async () => {
+// 'auto' is io_uring with mapped segments where the machine has it, else the same as 'fs'.
+const CASES = (['fs', 'auto'] as const).flatMap((prefer) =>
+  (['os', 'disk'] as const satisfies readonly JournalDurability[]).map((durability) => ({
+    prefer,
+    durability,
+  })),
+)
+
+for (const { prefer, durability } of CASES) {
+  test(`on real files by '${prefer}', '${durability}': several lives over several segments`, async () => {
+    io = openIo({ prefer })
     const expected: number[] = []
     for (let life = 0; life < 3; life++) {
       const journal = await Journal.open({
