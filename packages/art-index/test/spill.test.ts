@@ -107,8 +107,8 @@ describe('frames that overflow', () => {
     loadAndUnload(keys, 900, MIN_USABLE_BYTES)
     loadAndUnload([...keys].reverse(), 900, MIN_USABLE_BYTES)
     loadAndUnload(
-      Array.from({ length: 4_097 }, (_, i) => new Uint8Array(i).fill(0x61)),
-      200,
+      Array.from({ length: 1_366 }, (_, i) => new Uint8Array(i * 3).fill(0x61)),
+      600,
     )
   })
 
@@ -188,7 +188,7 @@ describe('a frame that is absent', () => {
     }
     expect(thrown).toBeGreaterThan(0)
     expect(index.changes).toBe(changes)
-    expect(source.bytes(index.rootId)).toEqual(root)
+    expect(Buffer.compare(source.bytes(index.rootId), root)).toBe(0)
     source.mayBlock = true
     model.checkAll()
   })
