@@ -74,6 +74,12 @@ export class ArtIndex implements ArtIndexContract {
   readonly #value = new ValueSource()
 
   private constructor(source: FrameSource, rootId: BlobId, options: ArtIndexOptions) {
+    if (source.slab.frameBytes !== FRAME_BYTES) {
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        `the slab's slots have ${String(source.slab.frameBytes)} bytes; frames of ${String(FRAME_BYTES)} are wanted`,
+      )
+    }
     const tree = new Tree(source, rootId, usableBytesOf(options), options.delimiter ?? 0x2f)
     this.source = source
     this.rootId = rootId
@@ -235,6 +241,11 @@ export class ArtIndex implements ArtIndexContract {
     throw corruptNode(id, 0, 'more frames above it than a key has bytes')
   }
 
+  /**
+   * See the contract. `source` may be a slab segment's own view, such as `foundBytes`: its bytes are then copied aside
+   * first. Throws `HOLT_KEY_TOO_LONG`, `HOLT_VALUE_TOO_LARGE`, `HOLT_INVALID_ARGUMENT` when the value does not lie
+   * inside `source`.
+   */
   put(
     keyLength: number,
     source: Uint8Array,

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import { ArtIndex, FrameAbsent, MIN_USABLE_BYTES, treeStatistics, verifyTree } from '../src/index.js'
+import {
+  ArtIndex,
+  FrameAbsent,
+  maxKeyBytes,
+  MIN_USABLE_BYTES,
+  treeStatistics,
+  verifyTree,
+} from '../src/index.js'
 import { BUMP_UNITS, COMPACTIONS } from '../src/layout.js'
 import { ArrayFrameSource } from './array-frame-source.js'
 import { ModelledIndex, random, utf8 } from './modelled-index.js'
@@ -109,6 +116,24 @@ describe('frames that overflow', () => {
     loadAndUnload(
       Array.from({ length: 1_366 }, (_, i) => new Uint8Array(i * 3).fill(0x61)),
       600,
+    )
+  })
+
+  it('take 256 large directories with long names below one node, and keys that part from all of them', () => {
+    const longest = maxKeyBytes(MIN_USABLE_BYTES)
+    const shared = 'p'.repeat(30)
+    const keys: Uint8Array[] = []
+    for (let i = 0; i < 256; i++) {
+      const directory = Buffer.concat([utf8(shared), Uint8Array.of(i), utf8(`${'n'.repeat(90)}/`)])
+      for (let file = 0; file < 12; file++) keys.push(Buffer.concat([directory, utf8(`file${String(file)}`)]))
+    }
+    // Prefixes of everything, with the largest values, and the longest keys that part at each byte of the shared path.
+    for (let i = 0; i <= 31; i++)
+      keys.push(utf8(shared.slice(0, i)), utf8(shared.slice(0, i) + 'q'.repeat(longest - i)))
+    loadAndUnload(
+      [...new Map(keys.map((key) => [Buffer.from(key).toString('hex'), key])).values()],
+      420,
+      MIN_USABLE_BYTES,
     )
   })
 
