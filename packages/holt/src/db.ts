@@ -97,7 +97,8 @@ export class Db implements AsyncDisposable {
     this.#engine.assertOpen()
     const durability = raisedDurability(this.#engine.durability, options?.durability)
     const tx = new Transaction(this.#engine)
-    const returned: unknown = collect(tx)
+    const call: (tx: Transaction) => unknown = collect
+    const returned = call(tx)
     const operations = tx.end()
     if (typeof returned === 'object' && returned !== null && 'then' in returned) {
       // Whatever it does later comes too late; its failure must not go unheard either.

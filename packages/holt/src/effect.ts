@@ -24,7 +24,7 @@ const BATCH_HEAD_BYTES = 4
 
 /** Bytes of the body of the record that {@link appendEffects} writes. */
 export function effectsBytes(effects: readonly Effect[]): number {
-  const [only] = effects
+  const only = effects.at(0)
   if (effects.length === 1 && only !== undefined)
     return only.kind === 'put' ? 2 + only.key.length + only.value.length : only.key.length
   let bytes = BATCH_HEAD_BYTES
@@ -35,7 +35,7 @@ export function effectsBytes(effects: readonly Effect[]): number {
 
 /** Appends one record with all effects. The journal must have room for {@link effectsBytes}. */
 export function appendEffects(journal: JournalContract, seq: number, effects: readonly Effect[]): void {
-  const [only] = effects
+  const only = effects.at(0)
   if (only === undefined) return
   if (effects.length > 1) appendBatch(journal, seq, effects)
   else if (only.kind === 'put')

@@ -164,7 +164,7 @@ export class Engine {
     }
     const key = index.key.slice(0, keyLength)
     return this.#enqueue([{ kind: 'delete', key }], durability).then(
-      (outcome) => outcome.committed && outcome.found[0] === true,
+      (outcome) => outcome.committed && outcome.found[0],
     )
   }
 
@@ -389,7 +389,7 @@ export class Engine {
   }
 
   async #drainQueue(): Promise<void> {
-    for (let write = this.#waiting[0]; write !== undefined; write = this.#waiting[0]) {
+    for (let write = this.#waiting.at(0); write !== undefined; write = this.#waiting.at(0)) {
       try {
         if (!this.#started) await this.#begin()
         const outcome = await this.#whenApplied(write)

@@ -18,11 +18,11 @@ export interface KeyCodec<K> {
    * Writes the key into `scratch` from {@link TREE_ID_BYTES} on and returns its length in bytes, without the id.
    * Throws `HOLT_INVALID_KEY` for what is no key, `HOLT_KEY_TOO_LONG` beyond the limit.
    */
-  write(key: unknown, scratch: Uint8Array): number
+  readonly write: (key: unknown, scratch: Uint8Array) => number
   /** The key's own bytes, as a copy. Throws as `write` does. */
-  encode(key: unknown): Uint8Array
+  readonly encode: (key: unknown) => Uint8Array
   /** The key whose bytes are `bytes[from … to)`. Throws `HOLT_INVALID_KEY` when they do not decode. */
-  read(bytes: Buffer, from: number, to: number): K
+  readonly read: (bytes: Buffer, from: number, to: number) => K
 }
 
 const encoder = new TextEncoder()

@@ -85,7 +85,7 @@ function whole(name: string, value: unknown, otherwise: number, least: number, m
   if (value === undefined) return otherwise
   if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most) {
     throw invalid(
-      `${name} is ${String(value)}; a whole number from ${String(least)} to ${String(most)} is wanted`,
+      `${name} is ${typeof value === 'number' ? String(value) : typeof value}; a whole number from ${String(least)} to ${String(most)} is wanted`,
     )
   }
   return value as number

@@ -70,7 +70,7 @@ export function checkLimit(limit: unknown, otherwise: number): number {
   if (!Number.isSafeInteger(limit) || (limit as number) < 0) {
     throw new HoltError(
       'HOLT_INVALID_ARGUMENT',
-      `limit is ${String(limit)}; a whole number of at least 0 is wanted`,
+      `limit is ${typeof limit === 'number' ? String(limit) : typeof limit}; a whole number of at least 0 is wanted`,
     )
   }
   return limit as number

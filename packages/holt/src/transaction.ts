@@ -107,8 +107,8 @@ export class Transaction {
 
   /** The key of an operation as its tree gives keys. */
   keyOf(index: number): unknown {
-    const operation = this.#operations[index]
-    const tree = this.#trees[index]
+    const operation = this.#operations.at(index)
+    const tree = this.#trees.at(index)
     return operation === undefined ? undefined : tree?.readKey(Buffer.from(operation.key))
   }
 }

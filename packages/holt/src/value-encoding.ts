@@ -43,9 +43,9 @@ export function json<T>(): ValueEncoding<T> {
 export interface ValueCodec<V> {
   readonly name: string
   /** The value's bytes. Throws `HOLT_ENCODING`, `HOLT_INVALID_ARGUMENT`, `HOLT_VALUE_TOO_LARGE`. */
-  encode(value: unknown): Uint8Array
+  readonly encode: (value: unknown) => Uint8Array
   /** From `bytes[offset … + length)`; never a view of `bytes`. Throws `HOLT_ENCODING`. */
-  decode(bytes: Uint8Array, offset: number, length: number): V
+  readonly decode: (bytes: Uint8Array, offset: number, length: number) => V
 }
 
 const encoder = new TextEncoder()
@@ -119,8 +119,6 @@ const utf8: ValueCodec<string> = {
 
 function custom<V>(encoding: ValueEncoding<V>): ValueCodec<V> {
   const { name, format } = encoding
-  const encode = encoding.encode as (value: unknown) => unknown
-  const decode = encoding.decode as (data: unknown) => V
   const failed = (step: string, cause: unknown): HoltError =>
     cause instanceof HoltError
       ? cause
@@ -134,7 +132,7 @@ function custom<V>(encoding: ValueEncoding<V>): ValueCodec<V> {
     encode(value) {
       let encoded: unknown
       try {
-        encoded = encode(value)
+        encoded = encoding.encode(value as V)
       } catch (cause) {
         throw failed('encode', cause)
       }
@@ -147,7 +145,7 @@ function custom<V>(encoding: ValueEncoding<V>): ValueCodec<V> {
           ? textOf(bytes, offset, length)
           : (format === 'buffer' ? buffer : view).decode(bytes, offset, length)
       try {
-        return decode(data)
+        return encoding.decode(data as never)
       } catch (cause) {
         throw failed('decode', cause)
       }
@@ -172,7 +170,7 @@ export function valueCodec<V>(encoding: ValueEncodingName | ValueEncoding<V>): V
   const codecs: Record<ValueEncodingName, ValueCodec<unknown>> = { view, buffer, utf8, json: custom(json()) }
   if (typeof encoding === 'string' && Object.hasOwn(codecs, encoding))
     return codecs[encoding] as ValueCodec<V>
-  if (isEncoding(encoding)) return custom(encoding as ValueEncoding<V>)
+  if (isEncoding(encoding)) return custom(encoding)
   throw new HoltError(
     'HOLT_INVALID_ARGUMENT',
     `valueEncoding is ${typeof encoding === 'string' ? `'${encoding}'` : typeof encoding}; 'view', 'buffer', 'utf8', 'json' or an object with name, format, encode and decode is wanted`,

@@ -217,7 +217,7 @@ describe('encodings', () => {
         name: 'u8',
         format: 'view' as const,
         encode: (value: number) => Uint8Array.of(value),
-        decode: (bytes: Uint8Array) => bytes[0] ?? -1,
+        decode: (bytes: Uint8Array) => bytes.at(0) ?? -1,
       },
     })
     await numbers.put('k', 7)
@@ -232,7 +232,7 @@ describe('encodings', () => {
     await views.put(key, Uint8Array.of(1))
     await buffers.put(Buffer.from(key), Buffer.from('x'))
     expect([...views.keys()]).toEqual([key])
-    const [entry] = [...buffers.scan()]
+    const entry = [...buffers.scan()].at(0)
     expect(Buffer.isBuffer(entry?.key)).toBe(true)
     expect(entry?.key).toEqual(Buffer.from(key))
     expect(Buffer.isBuffer(entry?.value)).toBe(true)
