@@ -1,6 +1,8 @@
 import { isHoltError, open } from 'holt'
 import type { Db, Tree } from 'holt'
 
+type VerifyReport = ReturnType<Db['verify']>
+
 import { describeStep, HISTORY_TREES, showKey } from './history.js'
 import type { CrashKind, History, HistoryStep, TreeNumber, TreeWrite } from './history.js'
 import { HistoryModel } from './history-model.js'
@@ -126,13 +128,18 @@ class HistoryRunner {
     if (session.crashed) {
       this.#counts.crashesAtACall++
     } else if (crash === 'close' && session.db) {
+      session.keepStats()
       await session.settle(session.db.close())
       if (session.failure) throw session.failure.error
-      happened = session.crashed ? session.crashKind : 'close'
-      this.#note(session)
-      // What was closed is stable.
-      if (!session.crashed && this.#random.chance(0.5)) this.#disk = this.#disk.crash(this.#random.uint32())
-      else session.io.kill()
+      if (session.crashed) {
+        happened = session.crashKind
+      } else {
+        const powerFails = this.#random.chance(0.5)
+        if (powerFails) this.#disk = this.#disk.crash(this.#random.uint32())
+        else session.io.kill()
+        // What was closed is stable; but a session that changed nothing has synced nothing either.
+        happened = session.wrote ? 'close' : powerFails ? 'power-loss' : 'kill'
+      }
     } else {
       session.crashKind = crash === 'power-loss' ? 'power-loss' : 'kill'
       session.crash()
@@ -189,14 +196,21 @@ class HistoryRunner {
   }
 
   #verify(session: Session): void {
-    const report = session.db?.verify()
+    let report: VerifyReport | undefined
+    try {
+      report = session.db?.verify()
+    } catch (error) {
+      // A crash in the middle, when a frame had to be loaded.
+      if (session.crashed) return
+      throw error
+    }
     const problem = report?.problems[0]
     if (problem) {
       throw new Error(
         `verify finds: blob ${String(problem.blobId)}, ref ${String(problem.ref)}: ${problem.what}`,
       )
     }
-    const frames = session.db?.treeStatistics().frames ?? 1
+    const frames = new Set(report?.blobIds).size
     this.#counts.spills += Math.max(0, frames - this.#frames)
     this.#frames = frames
   }
@@ -258,6 +272,7 @@ class HistoryRunner {
     this.#counts.operations++
     if (write.operation.kind === 'rename') this.#counts.renames++
     const applied = this.#model.apply([write])
+    if (applied.kind === 'changed') session.wrote = true
     const outcome = issue(session.tree(write.tree), write, toDisk ? { durability: 'disk' } : undefined)
     const expected = applied.kind === 'failed' ? applied.reason : applied.kind
     await session.begin(outcome, wait, (found) => {
@@ -271,6 +286,7 @@ class HistoryRunner {
     this.#counts.batches++
     this.#counts.renames += writes.filter(({ operation }) => operation.kind === 'rename').length
     const applied = this.#model.apply(writes)
+    if (applied.kind === 'changed') session.wrote = true
     const outcome = db.atomic((tx) => {
       for (const { tree, operation } of writes) {
         const batch = tx.in(session.tree(tree))
@@ -328,6 +344,8 @@ class Session {
   trees: readonly [ByteTree, ByteTree] | undefined
   crashKind: CrashKind = 'kill'
   crashed = false
+  /** Whether it changed anything: only then was the log that it found made stable. */
+  wrote = false
   /** The disk that the crash left. */
   after: SimDisk | undefined
   failure: { readonly error: unknown } | undefined
@@ -373,15 +391,20 @@ class Session {
 
   crash(): void {
     if (this.crashed) return
-    this.#stats = this.db?.stats()
+    this.keepStats()
     this.crashed = true
     if (this.crashKind === 'power-loss') this.after = this.#disk.crash(this.#random.uint32())
     else this.io.kill()
     this.#ended()
   }
 
+  /** Stats are not to be had of a database that is closed. */
+  keepStats(): void {
+    this.#stats ??= this.db?.stats()
+  }
+
   takeStats(): ReturnType<Db['stats']> | undefined {
-    const stats = this.#stats ?? this.db?.stats()
+    const stats = this.#stats
     this.db = undefined
     this.#stats = undefined
     return stats
