@@ -25,6 +25,11 @@ describe('lines', () => {
     expect(checkLines([file('a.ts', text), file('a.md', text)])).toEqual([expect.stringContaining('a.ts:2')])
   })
 
+  test('lets a long message that stands alone on its line be', () => {
+    const text = `  \`${'x'.repeat(141)}\`,\n  throw new Error('${'x'.repeat(141)}')`
+    expect(checkLines([file('a.ts', text)])).toEqual([expect.stringContaining('a.ts:2')])
+  })
+
   test('reports a path of one machine', () => {
     const paths = ['work', 'root', 'Users'].map((name) => `see /${name}/somebody/x`)
     expect(checkLines([file('README.md', paths.join('\n'))])).toHaveLength(3)

@@ -11,8 +11,8 @@ function suite(name: string, options: SimProcessOptions): void {
       test,
       factory: async () => {
         const io = new SimDisk({ seed: ++seed }).start(options)
-        await io.mkdir('/work/dir')
-        return { io, directory: '/work/dir', cleanup: () => Promise.resolve() }
+        await io.mkdir('/disk/dir')
+        return { io, directory: '/disk/dir', cleanup: () => Promise.resolve() }
       },
       supports: {
         map: options.mappings !== false,
