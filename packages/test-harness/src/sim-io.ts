@@ -84,6 +84,8 @@ export interface SimProcessOptions {
   readonly onCall?: (call: SimCall) => void
   /** False: `map` answers undefined, as on a file system where mappings are unsound. Default true. */
   readonly mappings?: boolean
+  /** True: syncs succeed and make nothing stable, as a lying disk's do. What is tested must then be seen to fail. */
+  readonly lyingSyncs?: boolean
   /** False: `lock` answers undefined, as without the addon. Default true. */
   readonly locks?: boolean
 }
@@ -730,7 +732,8 @@ export class SimIo implements Io {
         const length = Math.min(bytes.byteLength, limitBytes, fits)
         if (length === 0) throw refusal('ENOSPC', 'pwrite', own.path)
         write(state, bytes.subarray(0, length))
-        if (operation === 'writeDsync') state.file(own.inode).commitRange(offsetBytes, length)
+        if (operation === 'writeDsync' && this.#options.lyingSyncs !== true)
+          state.file(own.inode).commitRange(offsetBytes, length)
         return length
       },
       failed: () => {
@@ -788,7 +791,7 @@ export class SimIo implements Io {
       syscall: 'fdatasync',
       path: own.path,
       run: () => {
-        this.#host.state.file(own.inode).commit(capture)
+        if (this.#options.lyingSyncs !== true) this.#host.state.file(own.inode).commit(capture)
       },
       failed: () => {
         this.#host.state.file(own.inode).fail(capture)
