@@ -111,6 +111,8 @@ export class SegmentFiles {
           await io.close(file)
         }
         if (sizeBytes === segmentBytes) {
+          // The process that gave it its name may have been killed before it synced the directory.
+          await io.syncDir(directory)
           this.#hasSpare = true
           return undefined
         }

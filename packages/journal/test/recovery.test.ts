@@ -250,3 +250,23 @@ test('segments of another size than the new one are read and, once covered, remo
   await journal.close()
   expect(io.names()).toEqual([`journal-${String(lsnSegment(start)).padStart(12, '0')}.wal`])
 })
+
+test('a spare whose name is not stable yet, since its maker was killed, is headed only after it is', async () => {
+  // Otherwise a power loss brings the old name back, over the new header.
+  const io = new MemoryIo()
+  await fill(io, 30)
+  const journal = await startJournal(io)
+  // The directory is never synced after the renaming that makes the spare.
+  io.failOn('syncDir', '', 'HOLT_IO', 1, 1000)
+  const from = journal.position
+  journal.recycle(from)
+  await settle()
+  expect(io.names()).toContain('journal-spare.wal')
+  const second = await openJournal(io)
+  await second.replay(from, () => undefined)
+  io.calls.length = 0
+  await expect(second.start(100)).rejects.toMatchObject({ code: 'HOLT_IO' })
+  expect(io.calls.filter((call) => call.startsWith('write journal-spare'))).toEqual([])
+  await second.close()
+  await journal.close()
+})
