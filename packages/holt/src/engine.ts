@@ -185,6 +185,11 @@ export class Engine {
   async sync(): Promise<void> {
     this.assertOpen()
     await this.#drained()
+    if (!this.#started) {
+      // What replay brought back may still be in the system's cache only; getting ready for writes makes it stable.
+      if (!this.frames.hasDirt) return
+      await this.#begin()
+    }
     if (this.journal !== undefined) await this.journal.sync()
     else await this.checkpointer?.checkpoint()
   }
@@ -389,6 +394,16 @@ export class Engine {
   }
 
   async #drainQueue(): Promise<void> {
+    // A write may wait for a timer, which keeps no process alive; a pending write does.
+    const alive = setInterval(() => undefined, 2 ** 30)
+    try {
+      await this.#applyWaiting()
+    } finally {
+      clearInterval(alive)
+    }
+  }
+
+  async #applyWaiting(): Promise<void> {
     for (let write = this.#waiting.at(0); write !== undefined; write = this.#waiting.at(0)) {
       try {
         if (!this.#started) await this.#begin()

@@ -1,0 +1,80 @@
+import type { JournalContract, Lsn, ReplayedRecord } from '@holt/journal'
+import { describe, expect, it } from 'vitest'
+import { appendEffects, decodeEffects, type Effect, effectsBytes } from '../src/effect.js'
+
+const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values)
+
+/** Takes one record at a time and hands it back as replay would. */
+class OneRecord {
+  body = new Uint8Array(0)
+  readonly bodyOffset = 5
+  record: ReplayedRecord | undefined
+  #type = 0
+  #seq = 0
+  #bytes = 0
+  reserve(type: number, seq: number, bodyBytes: number): void {
+    this.body = new Uint8Array(this.bodyOffset + bodyBytes + 3).fill(0xee)
+    this.#type = type
+    this.#seq = seq
+    this.#bytes = bodyBytes
+  }
+  leave(): void {
+    const body = this.body.slice(this.bodyOffset, this.bodyOffset + this.#bytes)
+    this.record = { type: this.#type, seq: this.#seq, position: 0 as Lsn, body }
+  }
+}
+
+function roundTrip(effects: readonly Effect[]): {
+  readonly record: ReplayedRecord
+  readonly effects: Effect[]
+} {
+  const journal = new OneRecord()
+  appendEffects(journal as unknown as JournalContract, 42, effects)
+  if (journal.record === undefined) throw new Error('no record was written')
+  expect(journal.record.body).toHaveLength(effectsBytes(effects))
+  expect(journal.body.subarray(-3)).toEqual(bytes(0xee, 0xee, 0xee))
+  return { record: journal.record, effects: decodeEffects(journal.record) }
+}
+
+describe('the effects of a journal record', () => {
+  it.each<[string, Effect[]]>([
+    ['a put', [{ kind: 'put', key: bytes(0, 0, 0, 1, 97), value: bytes(1, 2, 3) }]],
+    ['a put of empty key and value', [{ kind: 'put', key: bytes(0, 0, 0, 1), value: bytes() }]],
+    [
+      'a put of the longest key',
+      [{ kind: 'put', key: new Uint8Array(4_100).fill(7), value: new Uint8Array(65_024).fill(8) }],
+    ],
+    ['a delete', [{ kind: 'delete', key: bytes(0, 0, 0, 1, 255) }]],
+    [
+      'a batch',
+      [
+        { kind: 'put', key: bytes(0, 0, 0, 1), value: bytes() },
+        { kind: 'delete', key: new Uint8Array(300).fill(9) },
+        { kind: 'put', key: bytes(0, 0, 0, 2, 47), value: new Uint8Array(70_000).fill(3) },
+      ],
+    ],
+  ])('%s comes back as it was', (_what, effects) => {
+    const result = roundTrip(effects)
+    expect(result.effects).toEqual(effects)
+    expect(result.record.seq).toBe(42)
+  })
+
+  it('a body that does not add up is corruption, at every length and with every kind', () => {
+    const { record } = roundTrip([
+      { kind: 'put', key: bytes(1, 2), value: bytes(3) },
+      { kind: 'delete', key: bytes(4) },
+    ])
+    for (let length = 0; length < record.body.length; length++) {
+      const cut = { ...record, body: record.body.slice(0, length) }
+      expect(() => decodeEffects(cut), `${String(length)} bytes`).toThrow(
+        expect.objectContaining({ code: 'HOLT_CORRUPT' }),
+      )
+    }
+    const longer = { ...record, body: Uint8Array.from([...record.body, 0]) }
+    expect(() => decodeEffects(longer)).toThrow(expect.objectContaining({ code: 'HOLT_CORRUPT' }))
+    const kind = record.body.slice()
+    kind[4] = 2
+    expect(() => decodeEffects({ ...record, body: kind })).toThrow(/kind 2/)
+    expect(() => decodeEffects({ ...record, type: 99 })).toThrow(/type 99/)
+  })
+})

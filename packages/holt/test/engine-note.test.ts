@@ -1,0 +1,37 @@
+import type { BlobId } from '@holt/blob-buf-pool'
+import type { Lsn } from '@holt/journal'
+import { describe, expect, it } from 'vitest'
+import { decodeNote, encodeNote, type EngineNote } from '../src/engine-note.js'
+
+const note: EngineNote = {
+  rootId: 7 as BlobId,
+  seq: 2 ** 52 + 1,
+  seqFloor: 2 ** 24,
+  journalPosition: (3 * 2 ** 32 + 8192) as Lsn,
+}
+
+describe("the engine's note", () => {
+  it('comes back as it was, from any place in a buffer', () => {
+    const shifted = new Uint8Array(40)
+    shifted.set(encodeNote(note), 5)
+    expect(decodeNote(shifted.subarray(5, 37))).toEqual(note)
+  })
+
+  it('of another version is HOLT_VERSION', () => {
+    const bytes = encodeNote(note)
+    bytes[0] = 2
+    expect(() => decodeNote(bytes)).toThrow(expect.objectContaining({ code: 'HOLT_VERSION' }))
+    expect(() => decodeNote(new Uint8Array(0))).toThrow(expect.objectContaining({ code: 'HOLT_VERSION' }))
+  })
+
+  it.each([
+    ['a byte too few', (bytes: Uint8Array) => bytes.subarray(0, 31)],
+    ['no root', (bytes: Uint8Array) => bytes.fill(0, 4, 8)],
+    ['a seq that is no whole number', (bytes: Uint8Array) => bytes.fill(0x55, 8, 16)],
+    ['a position that is no number', (bytes: Uint8Array) => bytes.fill(0xff, 24, 32)],
+  ])('with %s is HOLT_CORRUPT', (_what, damage) => {
+    expect(() => decodeNote(damage(encodeNote(note)))).toThrow(
+      expect.objectContaining({ code: 'HOLT_CORRUPT' }),
+    )
+  })
+})
