@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
  * @typedef {{ readonly note?: string, readonly ok: boolean, readonly output?: string }} StepOutcome
  */
 
-/** @type {Set<import('node:child_process').ChildProcess>} */
+/** @type {Set<{ readonly interrupt: (signal: NodeJS.Signals) => void }>} */
 const running = new Set()
 let interrupted = false
 let interruptedAtMs = 0
@@ -24,8 +24,7 @@ for (const [signal, exitCode] of Object.entries(EXIT_CODE_BY_SIGNAL)) {
     interrupted = true
     interruptedAtMs = nowMs
     process.exitCode = exitCode
-    const childHasIt = signal === 'SIGINT' && process.stdin.isTTY
-    if (!childHasIt) for (const child of running) child.kill(signal)
+    for (const child of running) child.interrupt(signal)
   })
 }
 
@@ -48,6 +47,19 @@ function commandEnvironment() {
 }
 
 /**
+ * @param {number} groupId
+ * @param {NodeJS.Signals} signal
+ */
+function killGroup(groupId, signal) {
+  try {
+    process.kill(-groupId, signal)
+  } catch (error) {
+    // It ended by itself meanwhile.
+    if (error.code !== 'ESRCH') throw error
+  }
+}
+
+/**
  * Runs a command to its end and keeps what it prints; with `inherit` it prints to our own terminal instead.
  * @param {string} command
  * @param {readonly string[]} args
@@ -56,20 +68,31 @@ function commandEnvironment() {
  */
 export function run(command, args, options) {
   return new Promise((resolve) => {
+    const isWindows = process.platform === 'win32'
+    // What prints to us gets a process group of its own, so that a signal reaches its own children too, and reaches them
+    // once. What prints to the terminal stays in the terminal's group, which Ctrl-C goes to.
+    const ownGroup = !options.inherit && !isWindows
     const child = spawn(command, args, {
       cwd: options.cwd,
       env: { ...commandEnvironment(), ...options.env },
       stdio: options.inherit ? 'inherit' : ['ignore', 'pipe', 'pipe'],
+      detached: ownGroup,
       // npx is a .cmd file on Windows, which only a shell starts.
-      shell: process.platform === 'win32' && command === 'npx',
+      shell: isWindows && command === 'npx',
     })
-    running.add(child)
+    const task = {
+      interrupt: (signal) => {
+        if (!ownGroup && (signal !== 'SIGINT' || !process.stdin.isTTY)) child.kill(signal)
+        else if (ownGroup && child.pid !== undefined) killGroup(child.pid, signal)
+      },
+    }
+    running.add(task)
     /** @type {Buffer[]} */
     const chunks = []
     child.stdout?.on('data', (chunk) => chunks.push(chunk))
     child.stderr?.on('data', (chunk) => chunks.push(chunk))
     const finish = (exitCode, extra) => {
-      running.delete(child)
+      running.delete(task)
       resolve({ exitCode, output: Buffer.concat(chunks).toString('utf8') + extra })
     }
     child.on('error', (error) => finish(127, `${command}: ${error.message}\n`))
