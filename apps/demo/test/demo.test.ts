@@ -66,6 +66,13 @@ describe('the demo', () => {
     expect(readdirSync(temporary)).toEqual([])
   })
 
+  test('gives no verdict on the rate of so few files, and one on listing', async () => {
+    const { exitCode, stdout } = await runDemo([tree, '--check'])
+    expect(stdout).toMatch(/– index .*not judged below 20,000 files/)
+    expect(stdout).toMatch(/[✓✗] list a directory .*under 50\.0 µs/)
+    expect(exitCode).toBe(stdout.includes('✓ list') ? 0 : 1)
+  })
+
   test('says which I/O it used, and why not io_uring', async () => {
     const { stdout } = await runDemo([tree])
     expect(stdout).toMatch(/I\/O {17}(?:io_uring|node:fs \(not io_uring: .+\))\n/)
