@@ -38,6 +38,11 @@ interface Run {
   readonly stderr: string
 }
 
+/** What a failed run printed, for whoever reads the failure. */
+function outputOf({ stdout, stderr }: Run): string {
+  return `${stdout}\n${stderr}`
+}
+
 /** Runs the demo to its end, or until it has printed `interruptAt`, when it gets a SIGINT. */
 function runDemo(args: readonly string[], interruptAt?: string): Promise<Run> {
   return new Promise((resolve) => {
@@ -92,11 +97,11 @@ describe('the demo', () => {
   test('keeps the database where it was asked to put it, and finds it there again', async () => {
     const database = join(base, 'kept.holt')
     const first = await runDemo([tree, '--db', database])
-    expect(first.exitCode).toBe(0)
+    expect(first.exitCode, outputOf(first)).toBe(0)
     expect(readdirSync(database)).not.toEqual([])
     const again = await runDemo([join(tree, 'd0'), '--db', database])
-    expect(again.stdout).toContain(`${String(FILE_COUNT)} entries, each as the walk saw it`)
-    expect(again.exitCode).toBe(0)
+    expect(outputOf(again)).toContain(`${String(FILE_COUNT)} entries, each as the walk saw it`)
+    expect(again.exitCode, outputOf(again)).toBe(0)
   })
 
   test('cleans up after Ctrl-C', async () => {
