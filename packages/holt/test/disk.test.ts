@@ -277,3 +277,15 @@ async function snapshotOf(at: string): Promise<Record<string, string>> {
   }
   return files
 }
+
+describe('a directory whose manifest is missing', () => {
+  it('but not its data is corrupt, not new', async () => {
+    const db = await openAt()
+    await (await db.tree('t')).put('k', new Uint8Array(1))
+    await db.close()
+    await rm(join(path, 'manifest'))
+    await expect(open(path)).rejects.toEqual(code('HOLT_CORRUPT'))
+    await rm(join(path, 'blobs.dat'))
+    await expect(open(path)).rejects.toEqual(code('HOLT_CORRUPT'))
+  })
+})
