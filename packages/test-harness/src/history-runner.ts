@@ -10,7 +10,7 @@ import type { FoundRecord, FoundTrees } from './history-model.js'
 import type { OracleRange } from './ordered-map-oracle.js'
 import { SeededRandom } from './seeded-random.js'
 import { SimDisk } from './sim-disk.js'
-import type { SimIo } from './sim-io.js'
+import type { SimIo, SimProcessOptions } from './sim-io.js'
 
 type ByteTree = Tree<Uint8Array, Uint8Array>
 
@@ -73,14 +73,22 @@ export class HistoryFailure extends Error {
 const STALL_TURNS = 3000
 const DIRECTORY = '/home/db'
 
-/** Runs a history on a simulated disk and compares everything it shows with the oracle. Throws {@link HistoryFailure}. */
-export async function runHistory(history: History): Promise<HistoryCounts> {
-  const runner = new HistoryRunner(history)
+/**
+ * Runs a history on a simulated disk and compares everything it shows with the oracle. Throws {@link HistoryFailure}.
+ *
+ * @param sabotage - options of the simulated processes that break the disk, to see that it is noticed
+ */
+export async function runHistory(
+  history: History,
+  sabotage: Pick<SimProcessOptions, 'lyingSyncs' | 'faults'> = {},
+): Promise<HistoryCounts> {
+  const runner = new HistoryRunner(history, sabotage)
   return runner.run()
 }
 
 class HistoryRunner {
   readonly #history: History
+  readonly #sabotage: Partial<SimProcessOptions>
   readonly #random: SeededRandom
   readonly #model = new HistoryModel()
   readonly #counts = noCounts()
@@ -89,8 +97,9 @@ class HistoryRunner {
   #stepIndex = 0
   #frames = 1
 
-  constructor(history: History) {
+  constructor(history: History, sabotage: Partial<SimProcessOptions>) {
     this.#history = history
+    this.#sabotage = sabotage
     // Other numbers than those the history was made of.
     this.#random = new SeededRandom(history.seed ^ 0x5eed_5eed)
     this.#disk = new SimDisk({ seed: history.seed })
@@ -103,8 +112,10 @@ class HistoryRunner {
       await this.#open('close', undefined)
       for (this.#stepIndex = 0; this.#stepIndex < steps.length; this.#stepIndex++) {
         const step = steps[this.#stepIndex]
+        // After a crash in the middle the session's other steps are those of another one.
+        if (this.#session?.crashed === true) await this.#reopen(this.#session.crashKind, undefined)
         if (step?.kind === 'reopen') await this.#reopen(step.crash, step.crashInOpenAfterCalls)
-        else if (step && this.#session?.crashed === false) await this.#step(this.#session, step)
+        else if (step && this.#session) await this.#step(this.#session, step)
         if (this.#session?.failure) throw this.#session.failure.error
       }
       const session = this.#session
@@ -157,7 +168,7 @@ class HistoryRunner {
     const { options } = this.#history
     let happened = crash
     for (let armed = crashAfterCalls; ; armed = undefined) {
-      const session = new Session(this.#disk, this.#random.fork(), options)
+      const session = new Session(this.#disk, this.#random.fork(), { ...options, ...this.#sabotage })
       this.#session = session
       session.crashKind = happened === 'power-loss' ? 'power-loss' : 'kill'
       if (armed !== undefined) session.arm(armed)
@@ -357,17 +368,19 @@ class Session {
   readonly #end: Promise<void>
   #stats: ReturnType<Db['stats']> | undefined
 
-  constructor(disk: SimDisk, random: SeededRandom, options: History['options']) {
+  constructor(disk: SimDisk, random: SeededRandom, options: SimProcessOptions & History['options']) {
     this.#disk = disk
     this.#random = random
     this.#end = new Promise((resolve) => {
       this.#ended = resolve
     })
-    const { reorder, mappings, locks } = options
+    const { reorder, mappings, locks, lyingSyncs = false, faults = [] } = options
     this.io = disk.start({
       reorder,
       mappings,
       locks,
+      lyingSyncs,
+      faults,
       autoAdvance: true,
       onCall: ({ number }) => {
         if (number >= this.#crashAtCall) this.crash()
