@@ -98,7 +98,7 @@ export class HistoryModel {
     const least = crash === 'kill' ? this.#acknowledged : crash === 'close' ? this.applied : this.#stable
     let versionProblem: string | undefined
     for (let state = this.applied; state >= least; state--) {
-      const trees = this.#states[state - this.#first]
+      const trees = this.#states.at(state - this.#first)
       if (trees === undefined || differenceOf(trees, found) !== undefined) continue
       // States of equal content differ by their versions.
       const problem = this.#versionProblem(trees, found, false)
@@ -112,11 +112,11 @@ export class HistoryModel {
     }
     if (versionProblem !== undefined) return versionProblem
     const latest = differenceOf(this.#present, found) ?? 'nothing'
-    const oldest = this.#states[least - this.#first]
+    const oldest = this.#states.at(least - this.#first)
     const lower = (oldest && differenceOf(oldest, found)) ?? 'nothing'
     let elsewhere = ''
     for (let state = this.#first; state < least; state++) {
-      const trees = this.#states[state - this.#first]
+      const trees = this.#states.at(state - this.#first)
       if (trees && differenceOf(trees, found) === undefined)
         elsewhere = `; it is the earlier state ${String(state)}`
     }
@@ -172,12 +172,14 @@ function describeDifference(
   const surplus = records.filter(({ key }) => tree.get(key) === undefined)
   const other = records.filter((record) => tree.get(record.key) !== undefined && !matches(tree, record))
   const there = new Set(records.map(({ key }) => showKey(key)))
-  const missing = tree.scan().filter((entry) => entry.kind === 'key' && !there.has(showKey(entry.key)))
-  const sample = surplus[0] ?? other[0] ?? missing.find((entry) => entry.kind === 'key')
+  const missing = tree
+    .scan()
+    .flatMap((entry) => (entry.kind === 'key' && !there.has(showKey(entry.key)) ? [entry] : []))
+  const sample = surplus.at(0) ?? other.at(0) ?? missing.at(0)
   return (
     `tree ${String(number)}: ${String(records.length)} keys instead of ${String(tree.size)}, ` +
     `${String(missing.length)} missing, ${String(surplus.length)} too many, ${String(other.length)} with another value` +
-    (sample && 'key' in sample ? `, such as ${showKey(sample.key)}` : '')
+    (sample ? `, such as ${showKey(sample.key)}` : '')
   )
 }
 

@@ -59,7 +59,7 @@ export class HistoryFailure extends Error {
   readonly seed: number
 
   constructor(history: History, stepIndex: number, what: string, cause?: unknown) {
-    const step = history.steps[stepIndex]
+    const step = history.steps.at(stepIndex)
     super(
       `history ${String(history.seed)} (${JSON.stringify(history.options)}), step ${String(stepIndex)} ` +
         `(${step ? describeStep(step) : 'end'}): ${what}`,
@@ -111,7 +111,7 @@ class HistoryRunner {
     try {
       await this.#open('close', undefined)
       for (this.#stepIndex = 0; this.#stepIndex < steps.length; this.#stepIndex++) {
-        const step = steps[this.#stepIndex]
+        const step = steps.at(this.#stepIndex)
         // After a crash in the middle the session's other steps are those of another one.
         if (this.#session?.crashed === true) await this.#reopen(this.#session.crashKind, undefined)
         if (step?.kind === 'reopen') await this.#reopen(step.crash, step.crashInOpenAfterCalls)
@@ -139,18 +139,7 @@ class HistoryRunner {
     if (session.crashed) {
       this.#counts.crashesAtACall++
     } else if (crash === 'close' && session.db) {
-      session.keepStats()
-      await session.settle(session.db.close())
-      if (session.failure) throw session.failure.error
-      if (session.crashed) {
-        happened = session.crashKind
-      } else {
-        const powerFails = this.#random.chance(0.5)
-        if (powerFails) this.#disk = this.#disk.crash(this.#random.uint32())
-        else session.io.kill()
-        // What was closed is stable; but a session that changed nothing has synced nothing either.
-        happened = session.wrote ? 'close' : powerFails ? 'power-loss' : 'kill'
-      }
+      happened = await this.#close(session, session.db)
     } else {
       session.crashKind = crash === 'power-loss' ? 'power-loss' : 'kill'
       session.crash()
@@ -162,6 +151,20 @@ class HistoryRunner {
     else if (happened === 'kill') this.#counts.kills++
     else this.#counts.powerLosses++
     await this.#open(happened, crashInOpenAfterCalls)
+  }
+
+  /** Closes the database, and sees to it that the disk is what is left then. */
+  async #close(session: Session, db: Db): Promise<CrashKind> {
+    session.keepStats()
+    await session.settle(db.close())
+    if (session.failure) throw session.failure.error
+    if (session.crashed) return session.crashKind
+    const powerFails = this.#random.chance(0.5)
+    if (powerFails) this.#disk = this.#disk.crash(this.#random.uint32())
+    else session.io.kill()
+    // What was closed is stable; but a session that changed nothing has synced nothing either.
+    if (session.wrote) return 'close'
+    return powerFails ? 'power-loss' : 'kill'
   }
 
   async #open(crash: CrashKind, crashAfterCalls: number | undefined): Promise<void> {
@@ -215,7 +218,7 @@ class HistoryRunner {
       if (session.crashed) return
       throw error
     }
-    const problem = report?.problems[0]
+    const problem = report?.problems.at(0)
     if (problem) {
       throw new Error(
         `verify finds: blob ${String(problem.blobId)}, ref ${String(problem.ref)}: ${problem.what}`,
@@ -250,7 +253,8 @@ class HistoryRunner {
       case 'list':
         await session.settle(Promise.all(session.pending))
         if (session.crashed || session.failure) return
-        return this.#read(session, step)
+        this.#read(session, step)
+        return
       case 'checkpoint':
       case 'sync': {
         const upTo = this.#model.applied

@@ -26,8 +26,8 @@ function tell(line: string): void {
 }
 
 async function main(): Promise<void> {
-  const [directory, durability, seedText, firstText] = process.argv.slice(2)
-  if (directory === undefined || (durability !== 'os' && durability !== 'disk')) {
+  const [directory = '', durability, seedText, firstText] = process.argv.slice(2)
+  if (directory === '' || (durability !== 'os' && durability !== 'disk')) {
     throw new Error('usage: kill-child directory os|disk seed first')
   }
   const seed = Number(seedText)
@@ -46,16 +46,16 @@ async function main(): Promise<void> {
 
   const write = async (n: number): Promise<void> => {
     const writes = killOperation(seed, n)
-    const [only] = writes
+    const only = writes.at(0)
     if (writes.length === 1 && only) {
-      const tree = trees[only.tree]
+      const tree = trees.at(only.tree)
       if (only.kind === 'put') await tree?.put(only.key, only.value)
       // That nothing was to be deleted is known at once: it says nothing about the writes before.
-      else if ((await tree?.delete(only.key)) !== true) return
+      else if (!(await tree?.delete(only.key))) return
     } else {
       await db.atomic((tx) => {
         for (const part of writes) {
-          const tree = trees[part.tree]
+          const tree = trees.at(part.tree)
           if (tree === undefined) throw new Error('no such tree')
           if (part.kind === 'put') tx.in(tree).put(part.key, part.value)
           else tx.in(tree).delete(part.key)

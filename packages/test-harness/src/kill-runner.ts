@@ -39,7 +39,7 @@ export interface KillCounts {
 export const NEAR_SWITCH_OPERATIONS = 100
 
 /** When the parent kills: after a time, or so soon after an event. */
-type Trigger = {
+interface Trigger {
   readonly on: 'time' | 'checkpoint' | 'switch'
   readonly delayMs: number
   readonly skip: number
@@ -207,7 +207,7 @@ async function check(
         return new Map([...tree.scan()].map(({ key, value }) => [key, value]))
       }),
     )
-    const [problem] = db.verify().problems
+    const problem = db.verify().problems.at(0)
     if (problem) throw new Error(`${what}: verify finds: ${problem.what}`)
     while (model.operations < acknowledged) model.advance()
     const first = model.difference(found)

@@ -48,7 +48,7 @@ export class KillModel {
   /** What differs; undefined for nothing. */
   difference(found: readonly ReadonlyMap<string, Uint8Array>[]): string | undefined {
     for (const [number, tree] of this.#trees.entries()) {
-      const other = found[number]
+      const other = found.at(number)
       for (const [key, value] of tree) {
         const there = other?.get(key)
         if (there === undefined) return `'${key}' is missing`
