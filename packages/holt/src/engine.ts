@@ -198,8 +198,12 @@ export class Engine {
   async checkpoint(): Promise<void> {
     this.assertOpen()
     await this.#drained()
-    if (this.checkpointer === undefined || !this.frames.hasDirt) return
-    if (!this.#started) await this.#begin()
+    if (this.checkpointer === undefined) return
+    if (!this.#started) {
+      if (!this.frames.hasDirt) return
+      await this.#begin()
+    }
+    // Even with nothing dirty: what an epoch under way has taken along is not durable before it has come back.
     await this.checkpointer.checkpoint()
   }
 
