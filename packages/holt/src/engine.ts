@@ -398,16 +398,6 @@ export class Engine {
   }
 
   async #drainQueue(): Promise<void> {
-    // A write may wait for a timer, which keeps no process alive; a pending write does.
-    const alive = setInterval(() => undefined, 2 ** 30)
-    try {
-      await this.#applyWaiting()
-    } finally {
-      clearInterval(alive)
-    }
-  }
-
-  async #applyWaiting(): Promise<void> {
     for (let write = this.#waiting.at(0); write !== undefined; write = this.#waiting.at(0)) {
       try {
         if (!this.#started) await this.#begin()
@@ -442,7 +432,7 @@ export class Engine {
         continue
       }
       // Nothing was changed: wait for what is wanting, then try again.
-      if (this.#wanted === WANTS_SLOTS) await checkpointer?.whenRoom()
+      if (this.#wanted === WANTS_SLOTS) await keepingProcessAlive(checkpointer?.whenRoom())
       else if (this.#wanted === WANTS_STABLE_SEQ) await journal?.sync()
       else await journal?.whenRoom(this.#wanted)
     }
@@ -501,4 +491,14 @@ function asError(error: unknown): Error {
   return error instanceof Error
     ? error
     : new HoltError('HOLT_INTERNAL', 'something that is no error was thrown', { cause: error })
+}
+
+/** A checkpoint that failed waits for its timer, which keeps no process alive; a pending write does. */
+async function keepingProcessAlive(wait: Promise<void> | undefined): Promise<void> {
+  const alive = setInterval(() => undefined, 2 ** 30)
+  try {
+    await wait
+  } finally {
+    clearInterval(alive)
+  }
 }
