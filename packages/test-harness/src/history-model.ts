@@ -34,7 +34,7 @@ export class HistoryModel {
   #first = 0
   #stable = 0
   #acknowledged = 0
-  readonly #versions = new VersionOrder()
+  #versions = new VersionOrder()
   #nextVersion = 1
 
   /** Number of the state that reads show. */
@@ -101,14 +101,16 @@ export class HistoryModel {
       const trees = this.#states.at(state - this.#first)
       if (trees === undefined || differenceOf(trees, found) !== undefined) continue
       // States of equal content differ by their versions.
-      const problem = this.#versionProblem(trees, found, false)
+      const versions = this.#versions.clone()
+      const problem = versionProblemOf(trees, found, versions)
       versionProblem ??= problem
       if (problem !== undefined) continue
       this.#states.length = state - this.#first + 1
       if (crash === 'kill') this.#acknowledged = state
       else this.stabilise(state)
       this.#acknowledged = Math.min(this.#acknowledged, state)
-      return this.checkVersions(found)
+      this.#versions = versions
+      return undefined
     }
     if (versionProblem !== undefined) return versionProblem
     const latest = differenceOf(this.#present, found) ?? 'nothing'
@@ -133,20 +135,21 @@ export class HistoryModel {
 
   /** Versions must be in the order of the writes, one a write, and never be used again. */
   checkVersions(found: FoundTrees): string | undefined {
-    return this.#versionProblem(this.#present, found, true)
+    return versionProblemOf(this.#present, found, this.#versions)
   }
+}
 
-  #versionProblem(trees: Trees, found: FoundTrees, learn: boolean): string | undefined {
-    for (const tree of [0, 1] as const) {
-      for (const { key, version } of found[tree]) {
-        const written = trees[tree].get(key)?.version
-        if (written === undefined) continue
-        const problem = this.#versions.see(written, version, learn)
-        if (problem !== undefined) return `version of ${showKey(key)}: ${problem}`
-      }
+/** Has `versions` learn those that were found. */
+function versionProblemOf(trees: Trees, found: FoundTrees, versions: VersionOrder): string | undefined {
+  for (const tree of [0, 1] as const) {
+    for (const { key, version } of found[tree]) {
+      const written = trees[tree].get(key)?.version
+      if (written === undefined) continue
+      const problem = versions.learn(written, version)
+      if (problem !== undefined) return `version of ${showKey(key)}: ${problem}`
     }
-    return undefined
   }
+  return undefined
 }
 
 function differenceOf(trees: Trees, found: FoundTrees): string | undefined {
@@ -187,7 +190,13 @@ function describeDifference(
 class VersionOrder {
   readonly #known: { readonly written: number; readonly version: number }[] = []
 
-  see(written: number, version: number, learn: boolean): string | undefined {
+  clone(): VersionOrder {
+    const copy = new VersionOrder()
+    copy.#known.push(...this.#known)
+    return copy
+  }
+
+  learn(written: number, version: number): string | undefined {
     let low = 0
     let high = this.#known.length
     while (low < high) {
@@ -208,7 +217,7 @@ class VersionOrder {
     if (same && same.version <= version) {
       return `${String(version)}, though a later write had ${String(same.version)}`
     }
-    if (learn) this.#known.splice(low, 0, { written, version })
+    this.#known.splice(low, 0, { written, version })
     return undefined
   }
 }

@@ -101,3 +101,17 @@ describe('versions', () => {
     expect(made.recover(found('a=1@5', 'b=2@6', 'c=3@8'), 'kill')).toContain('but it was 7 before')
   })
 })
+
+test('of states that differ by their versions only, the one is taken that these show', () => {
+  const made = new HistoryModel()
+  made.apply([put('a', '')])
+  made.apply([put('b', '2')])
+  made.apply([put('a', '')])
+  made.stabilise(2)
+  // The second write to `a` is lost: its version is older than that of `b`.
+  expect(made.recover(found('a=@5', 'b=2@6'), 'power-loss')).toBeUndefined()
+  expect(made.applied).toBe(2)
+  made.apply([put('a', '')])
+  expect(made.recover(found('a=@8', 'b=2@6'), 'kill')).toBeUndefined()
+  expect(made.applied).toBe(3)
+})
