@@ -42,6 +42,8 @@ try {
   if (showProgress) process.stdout.write('\r')
   console.log(describeCounts(counts))
   console.log(`no difference, in ${((performance.now() - begun) / 1000).toFixed(0)} s`)
+  // What a killed engine left waiting must not hold the process.
+  process.exit(0)
 } catch (error) {
   console.error(error)
   if (error instanceof HistoryFailure) {
@@ -50,6 +52,5 @@ try {
       `replay: node packages/test-harness/bin/histories.mjs --count 1 --seed ${error.seed}${mode}`,
     )
   }
-  // What the history left waiting must not hold the process.
   process.exit(1)
 }
