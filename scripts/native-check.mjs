@@ -1,4 +1,4 @@
-/** `npm run check:binary`, `test:node-versions`, `test:sanitized`: sets up, then one of the addon's own checks. */
+/** `npm run check:binary`, `npm run test:node-versions`: sets up, then one of the addon's own checks. */
 import './check-node.mjs'
 
 import { join } from 'node:path'
