@@ -17,6 +17,8 @@ export interface Lease {
   /** Throws `HOLT_LEASE` when it was given back already. */
   release(): void
   [Symbol.dispose](): void
+  /** Slot, size and, where it can be told, address. */
+  toString(): string
 }
 
 export interface LeaseDeskOptions {

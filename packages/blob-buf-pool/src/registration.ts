@@ -42,6 +42,9 @@ export function registrationsOf(slab: Slab, options: RegistrationOptions): reado
       `maxBytes ${String(maxBytes)} and maxCount ${String(maxCount)}: integers are wanted, maxCount up to 65536`,
     )
   }
+  if (!['slot', 'segment'].includes(per)) {
+    throw new HoltError('HOLT_INVALID_ARGUMENT', `per is '${per}'; 'slot' or 'segment' is wanted`)
+  }
   const seen = slab.segments.reduce((sum, segment) => sum + segment.u8.length / slab.frameBytes, 0)
   const limit = Math.min(slab.frameCount + 1, seen, Math.floor(maxBytes / slab.frameBytes) + 1)
   const slotsPerEntry = per === 'slot' ? 1 : slab.segmentMask + 1

@@ -38,17 +38,22 @@ describe('free slots', () => {
   })
 
   it('C2: numbers all slots that there can be, and finds the last one', () => {
-    const slots = freeSlots(2 ** 24 - 1)
-    expect(slots.take()).toBe(1)
-    expect(slots.limit - 1 - slots.heldCount).toBe(2 ** 24 - 2)
-    const few = FreeSlots.create(2 ** 24)
-    few.extend(2 ** 24 - 1)
-    for (let slot = 1; slot < 2 ** 24 - 1; slot++) few.take()
-    expect(few.take()).toBe(0)
-    few.extend(2 ** 24)
-    expect(few.take()).toBe(2 ** 24 - 1)
-    few.give(70_000)
-    expect([few.take(), few.take()]).toEqual([70_000, 0])
+    const most = freeSlots(2 ** 24 - 1)
+    expect([most.take(), most.limit - 1 - most.heldCount]).toEqual([1, 2 ** 24 - 2])
+    expect(() => {
+      most.give(2 ** 24 - 1)
+    }).toThrow('twice')
+    expect(() => {
+      most.give(2 ** 24)
+    }).toThrow('does not belong')
+    const many = FreeSlots.create(2 ** 20)
+    many.extend(2 ** 20 - 1)
+    while (many.take() !== 0);
+    expect(many.heldCount).toBe(2 ** 20 - 2)
+    many.extend(2 ** 20)
+    expect(many.take()).toBe(2 ** 20 - 1)
+    many.give(70_000)
+    expect([many.take(), many.take()]).toEqual([70_000, 0])
   })
 
   it('counts what is out, and nothing that does not exist yet', () => {
