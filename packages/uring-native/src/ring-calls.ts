@@ -1,5 +1,7 @@
 import fs from 'node:fs'
 
+import { HoltError } from '@holt/errors'
+
 import type { FileStat } from './io.js'
 import { errnoName } from './native-errno.js'
 import { FSYNC_DATASYNC, OPCODE, pathBytes } from './ring-operations.js'
@@ -19,7 +21,10 @@ const STATX_SIZE_AT = 40
 const STATX_BLOCKS_AT = 48
 const STATX_BLOCK_BYTES = 512
 
-type Fields = Partial<Omit<RingOperation, 'opcode' | 'completed'>>
+type Fields = Partial<Omit<RingOperation, 'opcode' | 'completed' | 'abandoned'>>
+
+/** Results that are more than success: everything else returns 0. */
+const RETURNS_A_VALUE: ReadonlySet<keyof typeof OPCODE> = new Set(['openat'])
 
 /** The system calls that are no transfers, each as one operation of the ring. */
 export class RingCalls {
@@ -54,7 +59,12 @@ export class RingCalls {
   }
 
   async dataSync(file: TransferFile): Promise<void> {
-    await this.#call('fsync', file.path, { fd: file.fd, flags: FSYNC_DATASYNC }, 'fdatasync')
+    await this.#call(
+      'fsync',
+      file.path,
+      { fd: file.fd, fileIndex: file.fileIndex, flags: FSYNC_DATASYNC },
+      'fdatasync',
+    )
   }
 
   async allocate(file: TransferFile, offsetBytes: number, lengthBytes: number): Promise<void> {
@@ -91,7 +101,7 @@ export class RingCalls {
   async #call(opcode: keyof typeof OPCODE, path: string, fields: Fields, syscall?: string): Promise<number> {
     for (;;) {
       const result = await this.#submit(opcode, fields)
-      if (result >= 0) return result
+      if (result >= 0) return expected(opcode, result, path)
       const errno = errnoName(result)
       if (errno !== 'EINTR' && errno !== 'EAGAIN') throw systemError(errno, syscall ?? opcode, path)
     }
@@ -104,9 +114,10 @@ export class RingCalls {
   }
 
   #submit(opcode: keyof typeof OPCODE, fields: Fields): Promise<number> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       this.#queue.push({
         fd: -1,
+        fileIndex: -1,
         offset: 0,
         start: 0,
         length: 0,
@@ -116,7 +127,16 @@ export class RingCalls {
         ...fields,
         opcode: OPCODE[opcode],
         completed: resolve,
+        abandoned: reject,
       })
     })
   }
+}
+
+function expected(opcode: keyof typeof OPCODE, result: number, path: string): number {
+  if (result === 0 || RETURNS_A_VALUE.has(opcode)) return result
+  throw new HoltError(
+    'HOLT_RING',
+    `${opcode} of '${path}' gave the unexpected result ${String(result)}, not 0`,
+  )
 }
