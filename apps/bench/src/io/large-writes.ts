@@ -1,0 +1,104 @@
+import { UringIo } from '@holt/uring-native'
+import type { Transfer } from '@holt/uring-native'
+
+import { atLeast, atMost } from './result.js'
+import type { GroupResult, ResultRow } from './result.js'
+import { cpuMicrosEach, medianOf, medianRatio, perSecond, takeTurns } from './rounds.js'
+import type { Contestant, Pace, Turn } from './rounds.js'
+import { MODES, alignedBuffers, openByHolt, openByNode } from './test-file.js'
+import type { CacheMode } from './test-file.js'
+
+const WRITE_BYTES = 512 << 10
+const DEPTHS = [8, 32]
+const BATCH_FACTOR = 4
+
+const megabytesPerSecond = (turn: Turn): number => (perSecond(turn) * WRITE_BYTES) / 1e6
+
+/** 512 KiB writes over a file that is there, by fs.promises and by `Io.writeMany`, at equal depths. */
+export async function largeWrites(path: string, sizeBytes: number, pace: Pace): Promise<GroupResult> {
+  const rows: ResultRow[] = []
+  const notes: string[] = []
+  for (const mode of MODES) {
+    for (const depth of DEPTHS) {
+      const row = await atDepth(path, sizeBytes, mode, depth, pace)
+      if (row !== undefined) rows.push(row)
+      else notes.push(`No direct writes at depth ${String(depth)}: this file system refuses O_DIRECT.`)
+    }
+  }
+  return {
+    group: 'writes',
+    title: '512 KiB writes: megabytes per second and microseconds of CPU each',
+    heads: ['`fs.promises` MB/s', 'CPU µs', '`Io.writeMany` MB/s', 'CPU µs'],
+    rows,
+    notes,
+  }
+}
+
+async function atDepth(
+  path: string,
+  sizeBytes: number,
+  mode: CacheMode,
+  depth: number,
+  pace: Pace,
+): Promise<ResultRow | undefined> {
+  const handle = await openByNode(path, mode, 'readwrite')
+  if (handle === undefined) return undefined
+  const io = UringIo.create({ queueDepth: depth })
+  try {
+    const file = await openByHolt(io, path, mode, 'readwrite')
+    const buffers = alignedBuffers(depth * BATCH_FACTOR, WRITE_BYTES)
+    const places = Math.floor(sizeBytes / WRITE_BYTES)
+    if (buffers.length > places) throw new Error(`a file of ${String(sizeBytes)} bytes is too small`)
+    // Each place in its turn, in steps that share no factor with their number: none twice in a batch.
+    let taken = 0
+    const offset = (): number => ((taken++ * 389) % places) * WRITE_BYTES
+    // What was left in the page cache would be written during the next one's turn.
+    const tidy = async (): Promise<void> => {
+      if (mode === 'buffered') await handle.datasync()
+    }
+    const contestants: Contestant[] = [
+      {
+        name: 'fs.promises',
+        tidy,
+        work: async (isOver) => {
+          let operations = 0
+          const lane = async (bytes: Uint8Array): Promise<void> => {
+            while (!isOver()) {
+              await handle.write(bytes, 0, WRITE_BYTES, offset())
+              operations++
+            }
+          }
+          await Promise.all(buffers.slice(0, depth).map(lane))
+          return operations
+        },
+      },
+      {
+        name: 'Io.writeMany',
+        tidy,
+        work: async (isOver) => {
+          let operations = 0
+          while (!isOver()) {
+            const batch = buffers.map((bytes): Transfer => ({ offsetBytes: offset(), bytes }))
+            await io.writeMany(file, batch)
+            operations += batch.length
+          }
+          return operations
+        },
+      },
+    ]
+    const [theirs, ours] = await takeTurns(contestants, pace)
+    const faster = medianRatio(ours, theirs, (a, b) => perSecond(a) / perSecond(b))
+    const cpu = medianRatio(ours, theirs, (a, b) => cpuMicrosEach(a) / cpuMicrosEach(b))
+    return {
+      name: `${mode}, depth ${String(depth)}`,
+      values: [theirs, ours].flatMap((turns) => [
+        medianOf(turns.map(megabytesPerSecond)),
+        medianOf(turns.map(cpuMicrosEach)),
+      ]),
+      bars: [atLeast('× MB/s', faster, 1.1), atMost('× CPU', cpu, 0.5)],
+    }
+  } finally {
+    await io.dispose()
+    await handle.close()
+  }
+}
