@@ -102,13 +102,19 @@ int TruncateFile(int fd, int64_t size) {
   return 0;
 }
 
+// Not by fstat, whose symbol needs glibc 2.33 where it was built against that. Nobody uses a file's own position here.
+int64_t FileSize(int fd) {
+  const off_t size = lseek(fd, 0, SEEK_END);
+  return size < 0 ? -errno : size;
+}
+
 int AppendZeros(int fd, int64_t end) {
   alignas(4096) static const uint8_t kZeros[256 * 1024] = {};
   for (;;) {
-    struct stat stat;
-    if (fstat(fd, &stat) != 0) return -errno;
-    if (stat.st_size >= end) return 0;
-    const auto missing = static_cast<size_t>(end - stat.st_size);
+    const int64_t size = FileSize(fd);
+    if (size < 0) return static_cast<int>(size);
+    if (size >= end) return 0;
+    const auto missing = static_cast<size_t>(end - size);
     const iovec vector = {const_cast<uint8_t*>(kZeros), std::min(missing, sizeof(kZeros))};
     const ssize_t written = pwritev2(fd, &vector, 1, 0, RWF_APPEND);
     if (written < 0 && errno != EINTR) return -errno;
