@@ -114,7 +114,7 @@ console.log('✓ a known fault is reported')
 // The addon.
 const built = await run(process.execPath, [join(packageRoot, 'scripts', 'build-native.mjs')], {
   cwd: packageRoot,
-  env: { CXXFLAGS: `${process.env.CXXFLAGS ?? ''} ${SANITIZE}`, LDFLAGS: '-fsanitize=address' },
+  env: { HOLT_NATIVE_SANITIZE: 'address' },
 })
 const addon = join(packageRoot, 'build', 'holt_native.node')
 if (!existsSync(addon) || !readFileSync(addon).includes('__asan_report_load8')) {
