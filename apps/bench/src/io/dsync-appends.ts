@@ -59,7 +59,7 @@ async function inMode(path: string, mode: CacheMode, pace: Pace): Promise<Result
     const descriptor = fs.openSync(path, O_RDWR | O_DSYNC | (mode === 'direct' ? O_DIRECT : 0))
     fd = descriptor
     const file = await io.open(path, { access: 'readwrite', direct: mode === 'direct' })
-    const [bytes] = alignedBuffers(1, APPEND_BYTES)
+    const bytes = alignedBuffers(1, APPEND_BYTES).buffers[0]
     const appenders: readonly Appender[] = [
       { name: 'log thread', append: (offset) => io.writeDsync(file, offset, bytes) },
       {

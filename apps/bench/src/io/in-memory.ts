@@ -29,7 +29,7 @@ export async function checksums(pace: Pace): Promise<GroupResult> {
   const rows: ResultRow[] = []
   const nodeCrc = (zlib as { readonly crc32?: (bytes: Uint8Array) => number }).crc32
   for (const { name, bytes: lengthBytes } of SIZES) {
-    const [bytes] = alignedBuffers(1, Math.max(lengthBytes, 4096))
+    const bytes = alignedBuffers(1, Math.max(lengthBytes, 4096)).buffers[0]
     const part = bytes.subarray(0, lengthBytes)
     const burst = lengthBytes > 4096 ? 8 : BURST
     const contestants = [bursts('crc32c', burst, () => crc32c(part))]

@@ -1,5 +1,5 @@
 import { UringIo } from '@holt/uring-native'
-import type { Transfer } from '@holt/uring-native'
+import type { Io, IoFile, Transfer } from '@holt/uring-native'
 
 import { atLeast, atMost } from './result.js'
 import type { GroupResult, ResultRow } from './result.js'
@@ -14,7 +14,10 @@ const BATCH_FACTOR = 4
 
 const megabytesPerSecond = (turn: Turn): number => (perSecond(turn) * WRITE_BYTES) / 1e6
 
-/** 512 KiB writes over a file that is there, by fs.promises and by `Io.writeMany`, at equal depths. */
+/**
+ * 512 KiB writes over a file that is there, by fs.promises and by `Io.writeMany`, at equal depths; the latter from memory
+ * as it is and from memory that the ring has registered, as the frames of a store's cache are. The bars are for those.
+ */
 export async function largeWrites(path: string, sizeBytes: number, pace: Pace): Promise<GroupResult> {
   const rows: ResultRow[] = []
   const notes: string[] = []
@@ -28,7 +31,7 @@ export async function largeWrites(path: string, sizeBytes: number, pace: Pace): 
   return {
     group: 'writes',
     title: '512 KiB writes: megabytes per second and microseconds of CPU each',
-    heads: ['`fs.promises` MB/s', 'CPU µs', '`Io.writeMany` MB/s', 'CPU µs'],
+    heads: ['`fs.promises` MB/s', 'CPU µs', '`Io.writeMany` MB/s', 'CPU µs', 'registered MB/s', 'CPU µs'],
     rows,
     notes,
   }
@@ -43,10 +46,13 @@ async function atDepth(
 ): Promise<ResultRow | undefined> {
   const handle = await openByNode(path, mode, 'readwrite')
   if (handle === undefined) return undefined
-  const io = UringIo.create({ queueDepth: depth })
+  const plainIo = UringIo.create({ queueDepth: depth })
+  const registeredIo = UringIo.create({ queueDepth: depth })
   try {
-    const file = await openByHolt(io, path, mode, 'readwrite')
-    const buffers = alignedBuffers(depth * BATCH_FACTOR, WRITE_BYTES)
+    const plainFile = await openByHolt(plainIo, path, mode, 'readwrite')
+    const registeredFile = await openByHolt(registeredIo, path, mode, 'readwrite')
+    const { buffers, ranges } = alignedBuffers(depth * BATCH_FACTOR, WRITE_BYTES)
+    const { registeredCount } = registeredIo.registerBuffers(ranges)
     const places = Math.floor(sizeBytes / WRITE_BYTES)
     if (buffers.length > places) throw new Error(`a file of ${String(sizeBytes)} bytes is too small`)
     // Each place in its turn, in steps that share no factor with their number: none twice in a batch.
@@ -55,6 +61,17 @@ async function atDepth(
     // What was left in the page cache would be written during the next one's turn.
     const tidy = async (): Promise<void> => {
       if (mode === 'buffered') await handle.datasync()
+    }
+    const writeMany = (io: Io, file: IoFile): Contestant['work'] => {
+      return async (isOver) => {
+        let operations = 0
+        while (!isOver()) {
+          const batch = buffers.map((bytes): Transfer => ({ offsetBytes: offset(), bytes }))
+          await io.writeMany(file, batch)
+          operations += batch.length
+        }
+        return operations
+      }
     }
     const contestants: Contestant[] = [
       {
@@ -72,33 +89,23 @@ async function atDepth(
           return operations
         },
       },
-      {
-        name: 'Io.writeMany',
-        tidy,
-        work: async (isOver) => {
-          let operations = 0
-          while (!isOver()) {
-            const batch = buffers.map((bytes): Transfer => ({ offsetBytes: offset(), bytes }))
-            await io.writeMany(file, batch)
-            operations += batch.length
-          }
-          return operations
-        },
-      },
+      { name: 'Io.writeMany', tidy, work: writeMany(plainIo, plainFile) },
+      { name: 'Io.writeMany, registered', tidy, work: writeMany(registeredIo, registeredFile) },
     ]
-    const [theirs, ours] = await takeTurns(contestants, pace)
-    const faster = medianRatio(ours, theirs, (a, b) => perSecond(a) / perSecond(b))
-    const cpu = medianRatio(ours, theirs, (a, b) => cpuMicrosEach(a) / cpuMicrosEach(b))
+    const [theirs, plain, registered] = await takeTurns(contestants, pace)
+    const faster = medianRatio(registered, theirs, (a, b) => perSecond(a) / perSecond(b))
+    const cpu = medianRatio(registered, theirs, (a, b) => cpuMicrosEach(a) / cpuMicrosEach(b))
     return {
-      name: `${mode}, depth ${String(depth)}`,
-      values: [theirs, ours].flatMap((turns) => [
+      name: `${mode}, depth ${String(depth)}${registeredCount < ranges.length ? ' (registering was refused)' : ''}`,
+      values: [theirs, plain, registered].flatMap((turns) => [
         medianOf(turns.map(megabytesPerSecond)),
         medianOf(turns.map(cpuMicrosEach)),
       ]),
       bars: [atLeast('× MB/s', faster, 1.1), atMost('× CPU', cpu, 0.5)],
     }
   } finally {
-    await io.dispose()
+    await registeredIo.dispose()
+    await plainIo.dispose()
     await handle.close()
   }
 }

@@ -46,7 +46,7 @@ async function atDepth(
   const io = UringIo.create({ queueDepth: depth })
   try {
     const file = await openByHolt(io, path, mode, 'read')
-    const buffers = alignedBuffers(depth * BATCH_FACTOR, READ_BYTES)
+    const { buffers } = alignedBuffers(depth * BATCH_FACTOR, READ_BYTES)
     const place = randomBelow(Math.floor(sizeBytes / READ_BYTES), 0x5eed)
     const offset = (): number => place() * READ_BYTES
 

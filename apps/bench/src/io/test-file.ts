@@ -43,10 +43,17 @@ export async function makeTestFile(directory: string, sizeBytes: number): Promis
   return path
 }
 
+export interface AlignedBuffers {
+  readonly buffers: readonly Uint8Array[]
+  /** What a ring registers, so that it knows all of them. */
+  readonly ranges: readonly Uint8Array[]
+}
+
 /** Buffers at addresses that direct transfers take, each touched, so that no turn pays for its first page faults. */
-export function alignedBuffers(count: number, lengthBytes: number): readonly Uint8Array[] {
+export function alignedBuffers(count: number, lengthBytes: number): AlignedBuffers {
   const slab = Slab.create({ frameBytes: lengthBytes, frameCount: count, addressOf: addressOfBytes })
-  return Array.from({ length: count }, (_, index) => slab.bytes(slab.lease()).fill(index & 255))
+  const buffers = Array.from({ length: count }, (_, index) => slab.bytes(slab.lease()).fill(index & 255))
+  return { buffers, ranges: slab.segments.map(({ u8 }) => u8) }
 }
 
 /** The file as node:fs opens it, or undefined where the file system takes no direct transfers. */
@@ -72,7 +79,7 @@ export function openByHolt(
   mode: CacheMode,
   access: 'read' | 'readwrite',
 ): Promise<IoFile> {
-  return io.open(path, { access, direct: mode === 'direct' })
+  return io.open(path, { access, direct: mode === 'direct', registered: true })
 }
 
 /** Numbers below a bound, the same ones at each run: the generator xorshift32. */
