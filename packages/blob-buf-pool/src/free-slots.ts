@@ -22,8 +22,9 @@ import { HoltError } from '@holt/errors'
  *
  * Atomic operations cost several times a plain read. What the next atomic operation verifies anyway is read plainly.
  *
- * A return is counted before its bit is set and a lease after its bit is cleared: the difference never exceeds the
- * slots that are truly out. No loop or call lies between a bit and its count, where a thread could be terminated.
+ * A thread can be terminated between any two instructions. So a lease is counted before its bit is cleared, and a
+ * return after its bit is set: what is left half done makes the books say that one slot less is free than there is, and
+ * that slot can still be had.
  */
 export class FreeSlots {
   readonly buffer: SharedArrayBuffer
@@ -90,10 +91,15 @@ export class FreeSlots {
     return this.#head[LIMIT]
   }
 
-  /** Slots that are out. Exact while no other thread leases or releases; never more than there truly are. */
+  /**
+   * Slots that are out. Exact while no other thread leases or releases, and none was terminated in the middle of it;
+   * otherwise never less than there truly are, by one a thread at most more.
+   */
   get heldCount(): number {
     const head = this.#head
-    return Math.max(0, (Atomics.load(head, LEASES) - head[RELEASES]) | 0)
+    // In this order: a lease counted between the two looks must not be missed.
+    const releases = Atomics.load(head, RELEASES)
+    return Math.min((head[LEASES] - releases) | 0, head[LIMIT] - 1)
   }
 
   get leases(): number {
@@ -130,15 +136,16 @@ export class FreeSlots {
 
   /** A slot that was free and is the caller's now; 0 when none is free. */
   take(): number {
-    const slot = this.#find()
     const head = this.#head
-    if (slot === 0) {
-      count(head, EXHAUSTIONS)
-      return 0
-    }
     const leases = (Atomics.add(head, LEASES, 1) + 1) | 0
     if (leases === 0) Atomics.add(head, LEASES + 1, 1)
-    const held = (leases - head[RELEASES]) | 0
+    const slot = this.#find()
+    if (slot === 0) {
+      if (Atomics.sub(head, LEASES, 1) === 0) Atomics.sub(head, LEASES + 1, 1)
+      if (Atomics.add(head, EXHAUSTIONS, 1) === -1) Atomics.add(head, EXHAUSTIONS + 1, 1)
+      return 0
+    }
+    const held = Math.min((leases - head[RELEASES]) | 0, head[LIMIT] - 1)
     if (held > head[HIGH_WATER]) raise(head, HIGH_WATER, held)
     return slot
   }
@@ -150,21 +157,15 @@ export class FreeSlots {
     if (slot >>> 0 !== slot || slot === 0 || (slot >= head[LIMIT] && slot >= Atomics.load(head, LIMIT))) {
       throw foreign(slot)
     }
-    const word = slot >>> 5
-    const bit = 1 << (slot & 31)
-    const words = this.#words
-    if ((words[word] & bit) !== 0) throw twice(slot)
     if (this.#tickets[slot] !== 0) {
       throw new HoltError('HOLT_LEASE', `slot ${String(slot)} is on its way to another thread`)
     }
-    const releases = (Atomics.add(head, RELEASES, 1) + 1) | 0
-    const before = Atomics.or(words, word, bit)
-    if (releases === 0) Atomics.add(head, RELEASES + 1, 1)
-    if ((before & bit) !== 0) {
-      // Another thread released it between the look and now.
-      if (Atomics.sub(head, RELEASES, 1) === 0) Atomics.sub(head, RELEASES + 1, 1)
-      throw twice(slot)
+    const word = slot >>> 5
+    const bit = 1 << (slot & 31)
+    if ((Atomics.or(this.#words, word, bit) & bit) !== 0) {
+      throw new HoltError('HOLT_LEASE', `slot ${String(slot)} was released twice`)
     }
+    if (Atomics.add(head, RELEASES, 1) === -1) Atomics.add(head, RELEASES + 1, 1)
     this.#announce(word)
   }
 
@@ -193,14 +194,15 @@ export class FreeSlots {
   #find(): number {
     const head = this.#head
     for (;;) {
-      const releases = head[RELEASES]
-      if (head[LIMIT] - 1 <= this.heldCount) return 0
+      const releases = Atomics.load(head, RELEASES)
       const hint = head[HINT]
       let slot = this.#findByAnnouncement(hint, this.#summary.length, hint)
       if (slot === 0 && hint > 0) slot = this.#findByAnnouncement(0, hint, hint)
       if (slot !== 0) return slot
-      // Nothing came back meanwhile: what there is was taken by others, or its announcement was lost.
-      if (Atomics.load(head, RELEASES) === releases) return this.#findEverywhere()
+      // Something came back meanwhile, perhaps where this thread had looked already.
+      if (Atomics.load(head, RELEASES) !== releases) continue
+      // The caller's own lease is counted. If the books know of one more slot, its announcement may have been lost.
+      return ((head[LEASES] - releases) | 0) < head[LIMIT] ? this.#findEverywhere() : 0
     }
   }
 
@@ -236,7 +238,7 @@ export class FreeSlots {
     return 0
   }
 
-  /** The lowest set bit of a word, cleared by this thread; 0 when none is set. Slot 0's bit never is. */
+  /** The slot of a word's lowest set bit, which this thread cleared; 0 when none is set. */
   #claim(word: number): number {
     const words = this.#words
     let free = words[word]
@@ -270,10 +272,6 @@ export class FreeSlots {
   }
 }
 
-function count(head: Int32Array, at: number): void {
-  if (Atomics.add(head, at, 1) === -1) Atomics.add(head, at + 1, 1)
-}
-
 function raise(head: Int32Array, at: number, value: number): void {
   for (;;) {
     const present = Atomics.load(head, at)
@@ -283,10 +281,6 @@ function raise(head: Int32Array, at: number, value: number): void {
 
 function foreign(slot: number): HoltError {
   return new HoltError('HOLT_LEASE', `slot ${String(slot)} does not belong to this slab`)
-}
-
-function twice(slot: number): HoltError {
-  return new HoltError('HOLT_LEASE', `slot ${String(slot)} was released twice`)
 }
 
 /** Where the parts begin, in words. */

@@ -42,7 +42,7 @@ export interface SharedSlab {
   readonly freeSlots: SharedArrayBuffer
 }
 
-/** Since the slab was made, by all threads together. Exact while no other thread leases or releases. */
+/** Since the slab was made, by all threads together. Exact while none of them is in the middle of a call. */
 export interface SlabCounters {
   readonly leases: number
   readonly releases: number
@@ -177,7 +177,10 @@ export class Slab {
   get frameCount(): number {
     return this.#freeSlots.limit - 1
   }
-  /** Slots that can be leased now. Exact when no other thread leases or releases. */
+  /**
+   * Slots that can be leased now. Exact while no other thread leases or releases; one that was terminated in the middle
+   * of it can leave this one too low for good, never too high.
+   */
   get freeCount(): number {
     return this.#freeSlots.limit - 1 - this.#freeSlots.heldCount
   }

@@ -172,7 +172,7 @@ describe('free slots of several threads', () => {
     const slab = Slab.create({ frameBytes: 4096, frameCount })
     const owners = new SharedArrayBuffer((frameCount + 1) * 4)
     const work = (mark: number): Promise<unknown> =>
-      runWorker('lease-hammer.mjs', { shared: slab.share(), owners, mark, rounds: 100_000 })
+      runWorker('lease-hammer.mjs', { shared: slab.share(), owners, mark, threads, rounds: 150_000 })
     const results = await Promise.all(range(1, threads).map(work))
     expect(results).toEqual(range(1, threads).map(() => ({ conflicts: 0 })))
     const { leases, releases, highWater } = slab.counters
@@ -186,11 +186,11 @@ describe('free slots of several threads', () => {
   it('C10: of two threads that release one slot, one is refused, and the books stay right', async () => {
     const slab = Slab.create({ frameBytes: 4096, frameCount: 1 })
     const turn = new SharedArrayBuffer(16)
-    const work = (): Promise<unknown> =>
-      runWorker('release-race.mjs', { shared: slab.share(), turn, rounds: 500 })
-    const results = (await Promise.all([work(), work()])) as { readonly refused: number }[]
-    expect(results.reduce((sum, { refused }) => sum + refused, 0)).toBe(500)
-    expect([slab.freeCount, slab.counters.leases, slab.counters.releases]).toEqual([1, 500, 500])
+    const work = (seed: number): Promise<unknown> =>
+      runWorker('release-race.mjs', { shared: slab.share(), turn, rounds: 5_000, seed })
+    const results = (await Promise.all([work(1), work(77)])) as { readonly refused: number }[]
+    expect(results.reduce((sum, { refused }) => sum + refused, 0)).toBe(5_000)
+    expect([slab.freeCount, slab.counters.leases, slab.counters.releases]).toEqual([1, 5_000, 5_000])
   })
 
   it('C4: a thread that is terminated takes along what it had, and nothing else', async () => {
@@ -203,10 +203,12 @@ describe('free slots of several threads', () => {
       })
       await worker.terminate()
       const free = slab.freeCount
-      const slots = range(1, free).map(() => slab.lease())
-      expect([new Set(slots).size, slots.includes(0 as never), slab.lease()]).toEqual([free, false, 0])
-      // It had five at a time at most.
-      expect(free).toBeGreaterThanOrEqual(95)
+      const slots: number[] = []
+      for (let slot = slab.lease(); slot !== 0; slot = slab.lease()) slots.push(slot)
+      // It had five at a time at most. In the middle of a call, it may have left the books one slot short.
+      expect(new Set(slots).size).toBe(slots.length)
+      expect(slots.length).toBeGreaterThanOrEqual(95)
+      expect([0, 1]).toContain(slots.length - free)
       expect(slots.filter((slot) => owners[slot] === 1)).toEqual([])
     }
   })
