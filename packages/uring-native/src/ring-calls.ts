@@ -8,18 +8,11 @@ import { FSYNC_DATASYNC, OPCODE, pathBytes } from './ring-operations.js'
 import type { RingOperation } from './ring-operations.js'
 import type { RingQueue } from './ring-queue.js'
 import type { TransferFile } from './ring-transfer.js'
+import { STATX_BASIC_STATS, STATX_BYTES, statOf } from './statx.js'
 import { systemError } from './system-error.js'
 
-const { O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG } = fs.constants
+const { O_DIRECTORY, O_RDONLY } = fs.constants
 const O_CLOEXEC = 0o2000000
-
-/** The basic fields of struct statx, and where those that are used lie in it. */
-const STATX_BASIC_STATS = 0x7ff
-const STATX_BYTES = 256
-const STATX_MODE_AT = 28
-const STATX_SIZE_AT = 40
-const STATX_BLOCKS_AT = 48
-const STATX_BLOCK_BYTES = 512
 
 type Fields = Partial<Omit<RingOperation, 'opcode' | 'completed' | 'abandoned'>>
 
@@ -49,13 +42,7 @@ export class RingCalls {
   async stat(file: TransferFile): Promise<FileStat> {
     const bytes = new Uint8Array(STATX_BYTES)
     await this.#call('statx', file.path, { fd: file.fd, bytes, length: STATX_BASIC_STATS })
-    const view = new DataView(bytes.buffer)
-    const type = view.getUint16(STATX_MODE_AT, true) & S_IFMT
-    return {
-      sizeBytes: Number(view.getBigUint64(STATX_SIZE_AT, true)),
-      allocatedBytes: Number(view.getBigUint64(STATX_BLOCKS_AT, true)) * STATX_BLOCK_BYTES,
-      kind: type === S_IFREG ? 'file' : type === S_IFDIR ? 'directory' : 'other',
-    }
+    return statOf(bytes)
   }
 
   async dataSync(file: TransferFile): Promise<void> {

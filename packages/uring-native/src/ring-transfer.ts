@@ -8,10 +8,10 @@ import type { RingQueue } from './ring-queue.js'
 import { endOfFile, systemError } from './system-error.js'
 
 /** The kernel moves at most 2 GiB less a page at once; an even gigabyte keeps direct transfers aligned. */
-const MAX_STEP_BYTES = 2 ** 30
+export const MAX_STEP_BYTES = 2 ** 30
 
 /** How often a transfer that makes no progress is tried again before the system's answer is believed. */
-const MAX_RETRIES = 1000
+export const MAX_RETRIES = 1000
 
 /** What a transfer has to know of its file. */
 export interface TransferFile {

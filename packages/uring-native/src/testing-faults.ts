@@ -41,7 +41,7 @@ export type Fault = {
       readonly errno: string
     }
   | {
-      /** It moves so many bytes at most. Of reads and writes. */
+      /** It moves so many bytes at most. Of reads and writes. What is linked to it goes on, as after a full one. */
       readonly shortBytes: number
     }
   | {

@@ -15,6 +15,7 @@ import {
   checkTransfer,
   checkTransfers,
 } from './arguments.js'
+import { blockSizeOf } from './block-size.js'
 import type {
   FileLock,
   FileStat,
@@ -41,10 +42,6 @@ import type { BufferRegistration } from './ring-tables.js'
 import { transferMany, transferOne } from './ring-transfer.js'
 import { endOfFile, fromNodeError, systemError } from './system-error.js'
 import { orderWrites } from './transfer-batch.js'
-
-/** What direct transfers need where the system does not tell: a page is a multiple of every device's block. */
-const FALLBACK_BLOCK_BYTES = 4096
-const SMALLEST_BLOCK_BYTES = 512
 
 const DEFAULT_DEPTH = 256
 const MAX_DEPTH = 4096
@@ -570,12 +567,6 @@ async function nodeCall<Result>(syscall: string, path: string, call: Promise<Res
   } catch (error) {
     throw fromNodeError(error, syscall, path)
   }
-}
-
-function blockSizeOf(addon: NativeAddon, fd: number): number {
-  const alignment = addon.directAlignment(fd)
-  if (alignment === 0) return FALLBACK_BLOCK_BYTES
-  return Math.max(SMALLEST_BLOCK_BYTES, 2 ** Math.ceil(Math.log2(alignment)))
 }
 
 function notOurs(): HoltError {
