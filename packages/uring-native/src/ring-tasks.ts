@@ -218,11 +218,7 @@ class TransferTask<Handle extends RingHandle> extends RingTask<Handle> {
   readonly #once: boolean
   #stuck = 0
 
-  constructor(
-    host: TaskHost<Handle>,
-    request: RingRequest<Handle> & { readonly op: 'read' | 'write' },
-    inChain: boolean,
-  ) {
+  constructor(host: TaskHost<Handle>, request: RingRequest<Handle> & { readonly op: 'read' | 'write' }) {
     super(host, request, request.file.path, request.file)
     this.#op = request.op
     this.#file = request.file
@@ -230,8 +226,7 @@ class TransferTask<Handle extends RingHandle> extends RingTask<Handle> {
     this.#totalBytes = request.bytes.byteLength
     this.#once = request.once === true
     this.opcode = request.op === 'read' ? OPCODE.read : OPCODE.write
-    // Within a chain the file may be closed before the kernel looks its index up.
-    if (!inChain) this.fileIndex = request.file.fileIndex
+    this.fileIndex = request.file.fileIndex
     this.offset = request.offsetBytes
     this.bytes = request.bytes
     this.length = Math.min(this.#totalBytes, MAX_STEP_BYTES)
@@ -344,7 +339,6 @@ class SyncDirectoryTask<Handle extends RingHandle> extends RingTask<Handle> {
 export function makeTask<Handle extends RingHandle>(
   host: TaskHost<Handle>,
   request: RingRequest<Handle>,
-  inChain: boolean,
 ): RingTask<Handle> {
   switch (request.op) {
     case 'open':
@@ -353,7 +347,7 @@ export function makeTask<Handle extends RingHandle>(
       return new StatTask(host, request, request.file)
     case 'read':
     case 'write':
-      return new TransferTask(host, request, inChain)
+      return new TransferTask(host, request)
     case 'syncDirectory':
       return new SyncDirectoryTask(host, request, request.path)
     default:

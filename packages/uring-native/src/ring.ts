@@ -186,7 +186,7 @@ export class Ring<Handle extends RingHandle = RingHandle> {
     if (request.op === 'close' && request.file.uses > 0) throw inUse(request.file)
     const reason = this.#refusal(1)
     if (reason !== undefined) return { queued: false, reason, operation: request }
-    const task = this.#admit(request, false)
+    const task = this.#admit(request)
     if (request.op === 'truncate' && this.capabilities.truncate === 'blocking') {
       this.#truncateNow(task, request.file, request.sizeBytes)
     } else {
@@ -212,7 +212,7 @@ export class Ring<Handle extends RingHandle = RingHandle> {
     this.#checkChain(requests)
     const reason = this.#refusal(requests.length)
     if (reason !== undefined) return { queued: false, reason, operation: requests }
-    const tasks = requests.map((request) => this.#admit(request, true))
+    const tasks = requests.map((request) => this.#admit(request))
     for (const task of tasks) {
       task.chain = tasks
       task.link = options.hard === true ? LINK.hard : LINK.soft
@@ -382,8 +382,8 @@ export class Ring<Handle extends RingHandle = RingHandle> {
     return this.completions.length >= 2 * this.#core.entries ? 'undrained' : undefined
   }
 
-  #admit(request: RingRequest<Handle>, inChain: boolean): RingTask<Handle> {
-    const task = makeTask(this.#host, request, inChain)
+  #admit(request: RingRequest<Handle>): RingTask<Handle> {
+    const task = makeTask(this.#host, request)
     this.#tasks.set(request.handle, task)
     if (task.file !== undefined) task.file.uses++
     if (request.op === 'close') request.file.state = 'closing'

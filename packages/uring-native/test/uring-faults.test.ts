@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process'
+import { closeSync, constants, openSync, readSync } from 'node:fs'
 import { readFile, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
@@ -345,6 +347,23 @@ describe.skipIf(unavailable)('registration', () => {
       expect(await count()).toBe(before + 1)
       await io.close(other)
       expect(await count()).toBe(before)
+    })
+  })
+
+  test('A3: a registered file that was closed is let go by the kernel too', async () => {
+    await inDirectory(async (directory) => {
+      const path = join(directory, 'pipe')
+      execFileSync('mkfifo', [path])
+      const io = UringIo.create()
+      const writer = await io.open(path, { access: 'readwrite', registered: true })
+      const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+      // A pipe without writers is at its end; with one it has nothing yet, which is EAGAIN.
+      const readEnd = (): number => readSync(reader, new Uint8Array(1))
+      expect(readEnd).toThrow(/EAGAIN/)
+      await io.close(writer)
+      await expect.poll(readEnd).toBe(0)
+      closeSync(reader)
+      await io.dispose()
     })
   })
 
