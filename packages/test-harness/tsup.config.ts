@@ -1,4 +1,4 @@
 import { packageOptions } from '@holt/tsup'
 import { defineConfig } from 'tsup'
 
-export default defineConfig(packageOptions({ index: 'src/index.ts' }))
+export default defineConfig(packageOptions({ index: 'src/index.ts', 'kill-child': 'src/kill-child.ts' }))

@@ -167,8 +167,9 @@ function showStore(db: FileStore['db'], directory: string): void {
     `frames              ${formatCount(cache.residentFrames)} in memory, ${formatCount(store.blobs)} on disk`,
   )
   for (const name of readdirSync(directory).sort()) {
-    const stat = statSync(join(directory, name))
-    if (stat.isFile()) print(`file                ${name} ${formatBytes(stat.size)}`)
+    // A journal segment may be recycled under our eyes.
+    const stat = statSync(join(directory, name), { throwIfNoEntry: false })
+    if (stat?.isFile() === true) print(`file                ${name} ${formatBytes(stat.size)}`)
   }
 }
 

@@ -23,7 +23,13 @@ export interface ArtIndexContract {
    * Puts value `source[sourceOffset … + sourceLength)`. Returns whether the key is new. `version` is a commit seq, a
    * whole number up to 2^53. Throws `FrameAbsent` (see FrameSource) before any change.
    */
-  put(keyLength: number, source: Uint8Array, sourceOffset: number, sourceLength: number, version: number): boolean
+  put(
+    keyLength: number,
+    source: Uint8Array,
+    sourceOffset: number,
+    sourceLength: number,
+    version: number,
+  ): boolean
   /** Removes a key. Returns whether it was there. Throws as `put` does. */
   delete(keyLength: number): boolean
   /**

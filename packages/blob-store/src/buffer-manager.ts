@@ -218,7 +218,12 @@ export class BufferManager {
     Atomics.add(this.slots.pins, this.pageTable[id], 1)
   }
 
-  /** Takes back one pin of `load`. */
+  /** As {@link load}, blocking. Throws as {@link fault} does. */
+  pin(id: BlobId): void {
+    Atomics.add(this.slots.pins, this.fault(id), 1)
+  }
+
+  /** Takes back one pin of `load` or `pin`. */
   unpin(id: BlobId): void {
     const slot = this.pageTable[id]
     if (slot > 0 && this.slots.pins[slot] > 0) Atomics.sub(this.slots.pins, slot, 1)

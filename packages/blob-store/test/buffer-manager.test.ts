@@ -84,7 +84,7 @@ describe('BufferManager', () => {
     const words = new Set<number>()
     for (let round = 0; round < 4; round++) {
       for (const id of ids) if (!frames.isResident(id)) frames.fault(id)
-      for (const id of ids) if (!frames.isResident(id)) words.add(frames.pageTable[id] ?? 0)
+      for (const id of ids) if (!frames.isResident(id)) words.add(frames.pageTable[id])
     }
     expect(words.size).toBeGreaterThan(4)
   })

@@ -9,7 +9,8 @@ export const ERROR_CODES = {
   HOLT_KEY_TOO_LONG: 'a key is longer than the key limit',
   HOLT_VALUE_TOO_LARGE: 'a value is larger than the value limit',
   HOLT_BATCH_TOO_LARGE: 'a batch has too many operations or bytes',
-  HOLT_ENCODING: 'a tree is opened with another encoding than it was made with, or a value does not encode or decode',
+  HOLT_ENCODING:
+    'a tree is opened with another encoding than it was made with, or a value does not encode or decode',
   HOLT_INVALID_TOKEN: 'a continuation token does not belong to this query',
 
   // What the state of the data forbids.

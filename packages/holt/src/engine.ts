@@ -69,7 +69,8 @@ export class Engine {
   readonly #turns: TurnGuard
   readonly #waiting: WaitingWrite[] = []
   #waitingBytes = 0
-  #draining: Promise<void> | undefined
+  #draining = Promise.resolve()
+  #isDraining = false
   #seq: number
   #seqFloor: number
   /** The store is ready for changes and nobody has closed it: writes need not ask further. */
@@ -198,8 +199,12 @@ export class Engine {
   async checkpoint(): Promise<void> {
     this.assertOpen()
     await this.#drained()
-    if (this.checkpointer === undefined || !this.frames.hasDirt) return
-    if (!this.#started) await this.#begin()
+    if (this.checkpointer === undefined) return
+    if (!this.#started) {
+      if (!this.frames.hasDirt) return
+      await this.#begin()
+    }
+    // Even with nothing dirty: what an epoch under way has taken along is not durable before it has come back.
     await this.checkpointer.checkpoint()
   }
 
@@ -208,7 +213,7 @@ export class Engine {
     this.assertOpen()
     this.#closed = true
     this.#writable = false
-    await this.#drained()
+    while (this.#isDraining) await this.#draining
     let failure: unknown
     const attempt = async (step: () => Promise<void> | undefined): Promise<void> => {
       try {
@@ -384,31 +389,24 @@ export class Engine {
   }
 
   #drain(): void {
-    this.#draining ??= this.#drainQueue().finally(() => {
-      this.#draining = undefined
-    })
+    if (this.#isDraining) return
+    this.#isDraining = true
+    this.#draining = this.#drainQueue()
   }
 
+  /** Resolves when all writes that wait now are applied or refused. */
   async #drained(): Promise<void> {
-    while (this.#draining !== undefined) await this.#draining
+    // A write of nothing behind them: what comes later does not hold this up.
+    if (this.#waiting.length > 0) await this.#enqueue([], this.durability)
   }
 
   async #drainQueue(): Promise<void> {
-    // A write may wait for a timer, which keeps no process alive; a pending write does.
-    const alive = setInterval(() => undefined, 2 ** 30)
-    try {
-      await this.#applyWaiting()
-    } finally {
-      clearInterval(alive)
-    }
-  }
-
-  async #applyWaiting(): Promise<void> {
     for (let write = this.#waiting.at(0); write !== undefined; write = this.#waiting.at(0)) {
       try {
-        if (!this.#started) await this.#begin()
+        const isMarker = write.operations.length === 0
+        if (!this.#started && !isMarker) await this.#begin()
         const outcome = await this.#whenApplied(write)
-        write.resolve(this.#acknowledged(outcome, write.durability))
+        write.resolve(isMarker ? outcome : this.#acknowledged(outcome, write.durability))
       } catch (error) {
         write.reject(asError(error))
       }
@@ -416,6 +414,8 @@ export class Engine {
       this.#waiting.shift()
       this.#waitingBytes -= write.bytes
     }
+    // In the same breath as the last look at the queue: who comes behind it starts anew.
+    this.#isDraining = false
   }
 
   /** The first write of this opening makes the files ready: an open that only reads changes nothing. */
@@ -438,7 +438,7 @@ export class Engine {
         continue
       }
       // Nothing was changed: wait for what is wanting, then try again.
-      if (this.#wanted === WANTS_SLOTS) await checkpointer?.whenRoom()
+      if (this.#wanted === WANTS_SLOTS) await keepingProcessAlive(checkpointer?.whenRoom())
       else if (this.#wanted === WANTS_STABLE_SEQ) await journal?.sync()
       else await journal?.whenRoom(this.#wanted)
     }
@@ -497,4 +497,14 @@ function asError(error: unknown): Error {
   return error instanceof Error
     ? error
     : new HoltError('HOLT_INTERNAL', 'something that is no error was thrown', { cause: error })
+}
+
+/** A checkpoint that failed waits for its timer, which keeps no process alive; a pending write does. */
+async function keepingProcessAlive(wait: Promise<void> | undefined): Promise<void> {
+  const alive = setInterval(() => undefined, 2 ** 30)
+  try {
+    await wait
+  } finally {
+    clearInterval(alive)
+  }
 }

@@ -3,7 +3,7 @@ import { BufferManager, FileBlobStore, MemoryBlobStore } from '@holt/blob-store'
 import { ArtIndex } from '@holt/art-index'
 import { Checkpointer, EpochCommitter, type EpochWorker, ThreadEpochWorker } from '@holt/checkpointer'
 import { HoltError, isHoltError } from '@holt/errors'
-import { Journal } from '@holt/journal'
+import { isJournalFileName, Journal } from '@holt/journal'
 import { addressOfBytes, FsIo, type Io, openIo } from '@holt/uring-native'
 import { Db } from './db.js'
 import { Engine } from './engine.js'
@@ -172,7 +172,7 @@ async function openIn(
 /** What an opening that was interrupted before the manifest was there may have left. */
 const LOCK_FILES = /^lock(\..*)?$/
 const UNFINISHED_FILES = /^(manifest\.tmp|lock(\..*)?)$/
-const DATA_FILES = /^(blobs\.dat|journal-\d+\.wal)$/
+const isDataFile = (name: string): boolean => name === 'blobs.dat' || isJournalFileName(name)
 
 async function prepareDirectory(io: Io, directory: string, options: ResolvedOptions): Promise<void> {
   const names = await listIfThere(io, directory)
@@ -186,7 +186,7 @@ async function prepareDirectory(io: Io, directory: string, options: ResolvedOpti
   if (isStore && options.errorIfExists)
     throw new HoltError('HOLT_EXISTS', `there is a database at ${directory} already`, { path: directory })
   if (isStore) return
-  const orphan = names.find((name) => DATA_FILES.test(name))
+  const orphan = names.find(isDataFile)
   if (orphan !== undefined) {
     throw new HoltError('HOLT_CORRUPT', `${directory}/manifest is missing, but '${orphan}' is there`, {
       path: directory,

@@ -1,6 +1,7 @@
 import { FRAME_BYTES } from '@holt/blob-buf-pool'
 import { MAX_USABLE_BYTES, MIN_USABLE_BYTES } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
+import { DEFAULT_SEGMENT_BYTES, MAX_SEGMENT_BYTES } from '@holt/journal'
 import type { Io } from '@holt/uring-native'
 import type { Durability } from './durability.js'
 import { LIMITS } from './limits.js'
@@ -33,7 +34,7 @@ export interface OpenOptions {
   readonly errorIfExists?: boolean
   /** In `'os'` mode: a sync starts so long after the first unsynced byte. Default 1 000. */
   readonly syncIntervalMs?: number
-  /** Bytes of a journal segment: a multiple of 4 096 from 64 KiB to 1 GiB. Default 32 MiB. */
+  /** Bytes of a journal segment: a multiple of 4 096 from 64 KiB to 128 MiB. Default 32 MiB. */
   readonly segmentBytes?: number
   readonly checkpoint?: CheckpointOptions
   /** Bytes of each frame that are used. For tests that want many frames of little data. */
@@ -126,7 +127,13 @@ export function resolveOptions(options: unknown = {}): ResolvedOptions {
     2 ** 43,
   )
   const cacheFrames = Math.floor(cacheBytes / FRAME_BYTES)
-  const segmentBytes = whole('segmentBytes', given.segmentBytes, 32 * MIB, 65_536, 2 ** 30)
+  const segmentBytes = whole(
+    'segmentBytes',
+    given.segmentBytes,
+    DEFAULT_SEGMENT_BYTES,
+    65_536,
+    MAX_SEGMENT_BYTES,
+  )
   if (segmentBytes % 4_096 !== 0)
     throw invalid(`segmentBytes is ${String(segmentBytes)}; a multiple of 4096 is wanted`)
   return {

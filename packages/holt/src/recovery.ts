@@ -1,4 +1,5 @@
 import { ArtIndex } from '@holt/art-index'
+import { type BlobId, FrameAbsent } from '@holt/blob-buf-pool'
 import type { BufferManager } from '@holt/blob-store'
 import { type Journal, type Lsn, lsnOffset } from '@holt/journal'
 import { decodeEffects } from './effect.js'
@@ -41,10 +42,12 @@ export async function recover(
   const startedMs = nowMs()
   const report = await journal.replay(note?.journalPosition, (record) => {
     for (const effect of decodeEffects(record)) {
-      index.key.set(effect.key)
-      if (effect.kind === 'put')
-        index.put(effect.key.length, effect.value, 0, effect.value.length, record.seq)
-      else index.delete(effect.key.length)
+      withPathInMemory(frames, () => {
+        index.key.set(effect.key)
+        if (effect.kind === 'put')
+          index.put(effect.key.length, effect.value, 0, effect.value.length, record.seq)
+        else index.delete(effect.key.length)
+      })
     }
   })
   // Seqs beyond the highest one found may have been handed out and lost with the tail of the log. Only where there was
@@ -62,5 +65,30 @@ export async function recover(
       tail: report.tail,
       recordsBehindEnd: report.recordsBehindEnd,
     },
+  }
+}
+
+/**
+ * Runs a change, loading what it misses. Frames that were loaded for it are pinned, so that loading one cannot drive out
+ * another of the same path: where almost everything is dirty the cache grows instead.
+ */
+function withPathInMemory(frames: BufferManager, change: () => void): void {
+  const pinned: BlobId[] = []
+  try {
+    for (;;) {
+      frames.mayBlock = false
+      try {
+        change()
+        return
+      } catch (error) {
+        if (!(error instanceof FrameAbsent)) throw error
+        frames.mayBlock = true
+        pinned.push(error.id)
+        frames.pin(error.id)
+      }
+    }
+  } finally {
+    frames.mayBlock = true
+    for (const id of pinned) frames.unpin(id)
   }
 }

@@ -129,6 +129,29 @@ describe.each(['fs', 'auto'] as const)('a database on the disk, io %s', (io) => 
     expect(db.stats().journal?.unstableBytes).toBe(0)
   })
 
+  it('a write called in any microtask around the end of the queue is applied', async () => {
+    const db = await openAt({ io })
+    const tree = await db.tree('t', { valueEncoding: 'utf8' })
+    // Conditional writes of frames that are absent always take the queue; so does whatever is called right behind them.
+    for (let hops = 0; hops < 12; hops++) {
+      let chain: Promise<unknown> = tree.putIfAbsent(`first-${String(hops)}`, 'x')
+      for (let hop = 0; hop < hops; hop++) chain = chain.then(() => undefined)
+      await chain.then(() => tree.putIfAbsent(`second-${String(hops)}`, 'y'))
+      await db.sync()
+    }
+    expect([...tree.keys()]).toHaveLength(24)
+  })
+
+  it('sync waits for what was called before it, not for what comes after', async () => {
+    const db = await openAt({ io })
+    const tree = await db.tree('t', { valueEncoding: 'utf8' })
+    const before = tree.put('before', '1')
+    const synced = db.sync().then(() => tree.has('before'))
+    const after = tree.put('after', '2')
+    expect(await synced).toBe(true)
+    await Promise.all([before, after])
+  })
+
   it('an atomic batch is one journal record', async () => {
     const db = await openAt({ io })
     const tree = await db.tree('t', { valueEncoding: 'utf8' })
@@ -277,3 +300,15 @@ async function snapshotOf(at: string): Promise<Record<string, string>> {
   }
   return files
 }
+
+describe('a directory whose manifest is missing', () => {
+  it('but not its data is corrupt, not new', async () => {
+    const db = await openAt()
+    await (await db.tree('t')).put('k', new Uint8Array(1))
+    await db.close()
+    await rm(join(path, 'manifest'))
+    await expect(open(path)).rejects.toEqual(code('HOLT_CORRUPT'))
+    await rm(join(path, 'blobs.dat'))
+    await expect(open(path)).rejects.toEqual(code('HOLT_CORRUPT'))
+  })
+})

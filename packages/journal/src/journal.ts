@@ -335,7 +335,10 @@ export class Journal implements JournalContract {
       onEvent,
     })
     const { kept, behind } = this.#sortFound(replayed)
-    const adopted = await files.adopt(behind.filter(({ number }) => replayed.unusedNumbers.includes(number)))
+    // Only the last one: without any other the chain to the log would be broken for whoever opens next.
+    const last = behind.at(-1)
+    const isUnused = last !== undefined && replayed.unusedNumbers.includes(last.number)
+    const adopted = await files.adopt(isUnused ? last : undefined)
     const segment = await files.create(this.#freshPlan(replayed, seqFloor))
     this.#running = this.#run(files, segment)
     this.#log = this.#running.log

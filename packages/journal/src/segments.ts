@@ -91,11 +91,11 @@ export class SegmentFiles {
   }
 
   /**
-   * Finds out whether a spare of the right size is there, and removes what an interrupted creation left. `unused` are
-   * segments behind the end of the log that hold no record: without a spare, one of them becomes it (a full disk must
-   * not stop a store that has such a file). Returns the one that was taken.
+   * Finds out whether a spare of the right size is there, and removes what an interrupted creation left. `unused` is
+   * the highest segment, if it holds no record: without a spare it becomes it (a full disk must not stop a store that
+   * has such a file). Returns it if it was taken.
    */
-  adopt(unused: readonly ClosedSegment[]): Promise<ClosedSegment | undefined> {
+  adopt(unused: ClosedSegment | undefined): Promise<ClosedSegment | undefined> {
     return this.#inTurn(async () => {
       const { io, directory, segmentBytes } = this.#options
       const names = new Set(await io.list(directory))
@@ -118,9 +118,9 @@ export class SegmentFiles {
         }
         await io.remove(path)
       }
-      const taken = unused.find((segment) => segment.sizeBytes === segmentBytes)
-      if (taken !== undefined) await this.#becomeSpare(taken.path)
-      return taken
+      if (unused?.sizeBytes !== segmentBytes) return undefined
+      await this.#becomeSpare(unused.path)
+      return unused
     })
   }
 

@@ -54,7 +54,7 @@ export class MemoryIo implements Io {
   #names = new Map<string, Inode>()
   #stableNames = new Map<string, Inode>()
   readonly #faults: Fault[] = []
-  readonly #held = new Map<string, (() => void)[]>()
+  readonly #held = new Map<string, { readonly pathPart: string; readonly waiting: (() => void)[] }>()
   #due: Due[] = []
   #now = 0
   syncs = 0
@@ -111,13 +111,13 @@ export class MemoryIo implements Io {
     this.#faults.push({ operation, pathPart, code, remaining: nth - 1, times })
   }
 
-  /** Calls of that operation do not go on until {@link release}. */
-  hold(operation: string): void {
-    this.#held.set(operation, [])
+  /** Calls of that operation on files whose path holds `pathPart` do not go on until {@link release}. */
+  hold(operation: string, pathPart = ''): void {
+    this.#held.set(operation, { pathPart, waiting: [] })
   }
 
   release(operation: string): void {
-    const waiting = this.#held.get(operation) ?? []
+    const waiting = this.#held.get(operation)?.waiting ?? []
     this.#held.delete(operation)
     for (const go of waiting) go()
   }
@@ -333,9 +333,9 @@ export class MemoryIo implements Io {
   async #call(operation: string, path: string, rest = ''): Promise<void> {
     this.calls.push(`${operation} ${path.slice(path.lastIndexOf('/') + 1)} ${rest}`.trim())
     const held = this.#held.get(operation)
-    if (held !== undefined) {
+    if (held !== undefined && path.includes(held.pathPart)) {
       await new Promise<void>((resolve) => {
-        held.push(resolve)
+        held.waiting.push(resolve)
       })
     }
     await Promise.resolve()

@@ -30,6 +30,7 @@ function lackingOf(counts: HistoryCounts): string | undefined {
   if (counts.spills < 1) return 'it spilled no frame'
   if (counts.checkpoints < 1) return 'it has no checkpoint'
   if (counts.segmentSwitches < 1) return 'it switched no segment'
+  if (counts.operations < 200) return `it has ${String(counts.operations)} operations, 200 are wanted`
   const reopens = counts.kills + counts.powerLosses
   if (reopens < 3) return `it has ${String(reopens)} reopens after a kill or a power loss, 3 are wanted`
   return undefined

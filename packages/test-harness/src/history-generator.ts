@@ -7,8 +7,8 @@ const KEY_LENGTH_MAX = 12
 const VALUE_BYTES_MAX = 200
 const SESSIONS = 4
 const STEPS_PER_SESSION = 60
-/** Writes that together fill a segment, so that each history switches at least once. */
-const FILL_BATCHES = 7
+/** Writes that together fill more than two segments: wherever a crash cuts them, one part holds a switch. */
+const FILL_BATCHES = 16
 const FILL_BATCH_WRITES = 80
 
 /**
@@ -56,6 +56,7 @@ export function generateHistory(seed: number, durability?: 'os' | 'disk'): Histo
 }
 
 function fillSegment(steps: HistoryStep[], keys: KeyPool, random: SeededRandom): void {
+  if (random.chance(0.4)) steps.push({ kind: 'arm', calls: random.between(1, 80) })
   for (let batch = 0; batch < FILL_BATCHES; batch++) {
     const writes: TreeWrite[] = []
     for (let i = 0; i < FILL_BATCH_WRITES; i++) {

@@ -34,7 +34,7 @@ export class HistoryModel {
   #first = 0
   #stable = 0
   #acknowledged = 0
-  readonly #versions = new VersionOrder()
+  #versions = new VersionOrder()
   #nextVersion = 1
 
   /** Number of the state that reads show. */
@@ -98,25 +98,27 @@ export class HistoryModel {
     const least = crash === 'kill' ? this.#acknowledged : crash === 'close' ? this.applied : this.#stable
     let versionProblem: string | undefined
     for (let state = this.applied; state >= least; state--) {
-      const trees = this.#states[state - this.#first]
+      const trees = this.#states.at(state - this.#first)
       if (trees === undefined || differenceOf(trees, found) !== undefined) continue
       // States of equal content differ by their versions.
-      const problem = this.#versionProblem(trees, found, false)
+      const versions = this.#versions.clone()
+      const problem = versionProblemOf(trees, found, versions)
       versionProblem ??= problem
       if (problem !== undefined) continue
       this.#states.length = state - this.#first + 1
       if (crash === 'kill') this.#acknowledged = state
       else this.stabilise(state)
       this.#acknowledged = Math.min(this.#acknowledged, state)
-      return this.checkVersions(found)
+      this.#versions = versions
+      return undefined
     }
     if (versionProblem !== undefined) return versionProblem
     const latest = differenceOf(this.#present, found) ?? 'nothing'
-    const oldest = this.#states[least - this.#first]
+    const oldest = this.#states.at(least - this.#first)
     const lower = (oldest && differenceOf(oldest, found)) ?? 'nothing'
     let elsewhere = ''
     for (let state = this.#first; state < least; state++) {
-      const trees = this.#states[state - this.#first]
+      const trees = this.#states.at(state - this.#first)
       if (trees && differenceOf(trees, found) === undefined)
         elsewhere = `; it is the earlier state ${String(state)}`
     }
@@ -133,20 +135,21 @@ export class HistoryModel {
 
   /** Versions must be in the order of the writes, one a write, and never be used again. */
   checkVersions(found: FoundTrees): string | undefined {
-    return this.#versionProblem(this.#present, found, true)
+    return versionProblemOf(this.#present, found, this.#versions)
   }
+}
 
-  #versionProblem(trees: Trees, found: FoundTrees, learn: boolean): string | undefined {
-    for (const tree of [0, 1] as const) {
-      for (const { key, version } of found[tree]) {
-        const written = trees[tree].get(key)?.version
-        if (written === undefined) continue
-        const problem = this.#versions.see(written, version, learn)
-        if (problem !== undefined) return `version of ${showKey(key)}: ${problem}`
-      }
+/** Has `versions` learn those that were found. */
+function versionProblemOf(trees: Trees, found: FoundTrees, versions: VersionOrder): string | undefined {
+  for (const tree of [0, 1] as const) {
+    for (const { key, version } of found[tree]) {
+      const written = trees[tree].get(key)?.version
+      if (written === undefined) continue
+      const problem = versions.learn(written, version)
+      if (problem !== undefined) return `version of ${showKey(key)}: ${problem}`
     }
-    return undefined
   }
+  return undefined
 }
 
 function differenceOf(trees: Trees, found: FoundTrees): string | undefined {
@@ -172,12 +175,14 @@ function describeDifference(
   const surplus = records.filter(({ key }) => tree.get(key) === undefined)
   const other = records.filter((record) => tree.get(record.key) !== undefined && !matches(tree, record))
   const there = new Set(records.map(({ key }) => showKey(key)))
-  const missing = tree.scan().filter((entry) => entry.kind === 'key' && !there.has(showKey(entry.key)))
-  const sample = surplus[0] ?? other[0] ?? missing.find((entry) => entry.kind === 'key')
+  const missing = tree
+    .scan()
+    .flatMap((entry) => (entry.kind === 'key' && !there.has(showKey(entry.key)) ? [entry] : []))
+  const sample = surplus.at(0) ?? other.at(0) ?? missing.at(0)
   return (
     `tree ${String(number)}: ${String(records.length)} keys instead of ${String(tree.size)}, ` +
     `${String(missing.length)} missing, ${String(surplus.length)} too many, ${String(other.length)} with another value` +
-    (sample && 'key' in sample ? `, such as ${showKey(sample.key)}` : '')
+    (sample ? `, such as ${showKey(sample.key)}` : '')
   )
 }
 
@@ -185,7 +190,13 @@ function describeDifference(
 class VersionOrder {
   readonly #known: { readonly written: number; readonly version: number }[] = []
 
-  see(written: number, version: number, learn: boolean): string | undefined {
+  clone(): VersionOrder {
+    const copy = new VersionOrder()
+    copy.#known.push(...this.#known)
+    return copy
+  }
+
+  learn(written: number, version: number): string | undefined {
     let low = 0
     let high = this.#known.length
     while (low < high) {
@@ -206,7 +217,7 @@ class VersionOrder {
     if (same && same.version <= version) {
       return `${String(version)}, though a later write had ${String(same.version)}`
     }
-    if (learn) this.#known.splice(low, 0, { written, version })
+    this.#known.splice(low, 0, { written, version })
     return undefined
   }
 }

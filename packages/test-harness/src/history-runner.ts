@@ -10,7 +10,7 @@ import type { FoundRecord, FoundTrees } from './history-model.js'
 import type { OracleRange } from './ordered-map-oracle.js'
 import { SeededRandom } from './seeded-random.js'
 import { SimDisk } from './sim-disk.js'
-import type { SimIo } from './sim-io.js'
+import type { SimIo, SimProcessOptions } from './sim-io.js'
 
 type ByteTree = Tree<Uint8Array, Uint8Array>
 
@@ -59,7 +59,7 @@ export class HistoryFailure extends Error {
   readonly seed: number
 
   constructor(history: History, stepIndex: number, what: string, cause?: unknown) {
-    const step = history.steps[stepIndex]
+    const step = history.steps.at(stepIndex)
     super(
       `history ${String(history.seed)} (${JSON.stringify(history.options)}), step ${String(stepIndex)} ` +
         `(${step ? describeStep(step) : 'end'}): ${what}`,
@@ -73,14 +73,22 @@ export class HistoryFailure extends Error {
 const STALL_TURNS = 3000
 const DIRECTORY = '/home/db'
 
-/** Runs a history on a simulated disk and compares everything it shows with the oracle. Throws {@link HistoryFailure}. */
-export async function runHistory(history: History): Promise<HistoryCounts> {
-  const runner = new HistoryRunner(history)
+/**
+ * Runs a history on a simulated disk and compares everything it shows with the oracle. Throws {@link HistoryFailure}.
+ *
+ * @param sabotage - options of the simulated processes that break the disk, to see that it is noticed
+ */
+export async function runHistory(
+  history: History,
+  sabotage: Pick<SimProcessOptions, 'lyingSyncs' | 'faults'> = {},
+): Promise<HistoryCounts> {
+  const runner = new HistoryRunner(history, sabotage)
   return runner.run()
 }
 
 class HistoryRunner {
   readonly #history: History
+  readonly #sabotage: Partial<SimProcessOptions>
   readonly #random: SeededRandom
   readonly #model = new HistoryModel()
   readonly #counts = noCounts()
@@ -89,8 +97,9 @@ class HistoryRunner {
   #stepIndex = 0
   #frames = 1
 
-  constructor(history: History) {
+  constructor(history: History, sabotage: Partial<SimProcessOptions>) {
     this.#history = history
+    this.#sabotage = sabotage
     // Other numbers than those the history was made of.
     this.#random = new SeededRandom(history.seed ^ 0x5eed_5eed)
     this.#disk = new SimDisk({ seed: history.seed })
@@ -102,9 +111,11 @@ class HistoryRunner {
     try {
       await this.#open('close', undefined)
       for (this.#stepIndex = 0; this.#stepIndex < steps.length; this.#stepIndex++) {
-        const step = steps[this.#stepIndex]
+        const step = steps.at(this.#stepIndex)
+        // After a crash in the middle the session's other steps are those of another one.
+        if (this.#session?.crashed === true) await this.#reopen(this.#session.crashKind, undefined)
         if (step?.kind === 'reopen') await this.#reopen(step.crash, step.crashInOpenAfterCalls)
-        else if (step && this.#session?.crashed === false) await this.#step(this.#session, step)
+        else if (step && this.#session) await this.#step(this.#session, step)
         if (this.#session?.failure) throw this.#session.failure.error
       }
       const session = this.#session
@@ -128,18 +139,7 @@ class HistoryRunner {
     if (session.crashed) {
       this.#counts.crashesAtACall++
     } else if (crash === 'close' && session.db) {
-      session.keepStats()
-      await session.settle(session.db.close())
-      if (session.failure) throw session.failure.error
-      if (session.crashed) {
-        happened = session.crashKind
-      } else {
-        const powerFails = this.#random.chance(0.5)
-        if (powerFails) this.#disk = this.#disk.crash(this.#random.uint32())
-        else session.io.kill()
-        // What was closed is stable; but a session that changed nothing has synced nothing either.
-        happened = session.wrote ? 'close' : powerFails ? 'power-loss' : 'kill'
-      }
+      happened = await this.#close(session, session.db)
     } else {
       session.crashKind = crash === 'power-loss' ? 'power-loss' : 'kill'
       session.crash()
@@ -153,11 +153,25 @@ class HistoryRunner {
     await this.#open(happened, crashInOpenAfterCalls)
   }
 
+  /** Closes the database, and sees to it that the disk is what is left then. */
+  async #close(session: Session, db: Db): Promise<CrashKind> {
+    session.keepStats()
+    await session.settle(db.close())
+    if (session.failure) throw session.failure.error
+    if (session.crashed) return session.crashKind
+    const powerFails = this.#random.chance(0.5)
+    if (powerFails) this.#disk = this.#disk.crash(this.#random.uint32())
+    else session.io.kill()
+    // What was closed is stable; but a session that changed nothing has synced nothing either.
+    if (session.wrote) return 'close'
+    return powerFails ? 'power-loss' : 'kill'
+  }
+
   async #open(crash: CrashKind, crashAfterCalls: number | undefined): Promise<void> {
     const { options } = this.#history
     let happened = crash
     for (let armed = crashAfterCalls; ; armed = undefined) {
-      const session = new Session(this.#disk, this.#random.fork(), options)
+      const session = new Session(this.#disk, this.#random.fork(), { ...options, ...this.#sabotage })
       this.#session = session
       session.crashKind = happened === 'power-loss' ? 'power-loss' : 'kill'
       if (armed !== undefined) session.arm(armed)
@@ -204,7 +218,7 @@ class HistoryRunner {
       if (session.crashed) return
       throw error
     }
-    const problem = report?.problems[0]
+    const problem = report?.problems.at(0)
     if (problem) {
       throw new Error(
         `verify finds: blob ${String(problem.blobId)}, ref ${String(problem.ref)}: ${problem.what}`,
@@ -239,7 +253,8 @@ class HistoryRunner {
       case 'list':
         await session.settle(Promise.all(session.pending))
         if (session.crashed || session.failure) return
-        return this.#read(session, step)
+        this.#read(session, step)
+        return
       case 'checkpoint':
       case 'sync': {
         const upTo = this.#model.applied
@@ -357,17 +372,19 @@ class Session {
   readonly #end: Promise<void>
   #stats: ReturnType<Db['stats']> | undefined
 
-  constructor(disk: SimDisk, random: SeededRandom, options: History['options']) {
+  constructor(disk: SimDisk, random: SeededRandom, options: SimProcessOptions & History['options']) {
     this.#disk = disk
     this.#random = random
     this.#end = new Promise((resolve) => {
       this.#ended = resolve
     })
-    const { reorder, mappings, locks } = options
+    const { reorder, mappings, locks, lyingSyncs = false, faults = [] } = options
     this.io = disk.start({
       reorder,
       mappings,
       locks,
+      lyingSyncs,
+      faults,
       autoAdvance: true,
       onCall: ({ number }) => {
         if (number >= this.#crashAtCall) this.crash()

@@ -27,7 +27,7 @@ export async function lookAt(store: BlobStore): Promise<StoreState> {
   const frame = new Uint8Array(FRAME_BYTES)
   for (const id of store.list()) {
     await store.read(id, frame)
-    const byte = frame[FIRST_OWN_BYTE] ?? 0
+    const byte = frame[FIRST_OWN_BYTE]
     // Every page says the same: nothing is a mixture.
     for (let at = FIRST_OWN_BYTE; at < FRAME_BYTES; at += 4096) {
       if (frame[at] !== byte) throw new Error(`blob ${String(id)} is a mixture at ${String(at)}`)
