@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it } from 'vitest'
 import { FreeSlots } from '../src/free-slots.js'
 import { Slab } from '../src/index.js'
 import { codeOf } from './fixtures/code-of.js'
@@ -19,6 +19,22 @@ function takeAll(slots: FreeSlots): number[] {
 function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => from + i)
 }
+
+/** Has another thread do something just before the next atomic operation of this kind on a view of that length. */
+function beforeNext(operation: 'and' | 'or', length: number, act: () => void): void {
+  const original: (view: Int32Array, index: number, value: number) => number = Atomics[operation]
+  Reflect.set(Atomics, operation, (view: Int32Array, index: number, value: number) => {
+    if (view.length === length) {
+      Reflect.set(Atomics, operation, original)
+      act()
+    }
+    return original(view, index, value)
+  })
+  restoreAtomics = () => Reflect.set(Atomics, operation, original)
+}
+
+let restoreAtomics: () => unknown = () => undefined
+afterEach(() => restoreAtomics())
 
 describe('free slots', () => {
   it('C3: hands out every slot once, the lowest first, and never slot 0', () => {
@@ -126,6 +142,65 @@ describe('free slots', () => {
     slots.give(1_700)
     new Int32Array(slots.buffer, 64 * 4, 3).fill(0)
     expect([slots.take(), slots.take()]).toEqual([1_700, 0])
+  })
+
+  it('C4: books that a terminated thread left half done hide no slot', () => {
+    const slots = freeSlots(5)
+    // As after a lease that was counted and not made.
+    new Int32Array(slots.buffer)[16] = 1
+    expect(slots.limit - 1 - slots.heldCount).toBe(4)
+    expect(takeAll(slots)).toEqual([1, 2, 3, 4, 5])
+    expect(slots.heldCount).toBe(5)
+  })
+
+  it('C4: counts a lease before its slot is taken, and a return after its slot is free', () => {
+    const slots = freeSlots(40)
+    const wordCount = 2
+    const seen: [number, boolean][] = []
+    const look = (): void => {
+      seen.push([slots.heldCount, slots.isHeld(1)])
+    }
+    beforeNext('and', wordCount, look)
+    const slot = slots.take()
+    beforeNext('or', wordCount, look)
+    slots.give(slot)
+    look()
+    expect(seen).toEqual([
+      [1, false],
+      [1, true],
+      [0, false],
+    ])
+  })
+
+  it('C4: sees a slot that comes back while its announcement is being taken away', () => {
+    const slots = freeSlots(2_100)
+    const other = FreeSlots.attach(slots.buffer, 2_101)
+    takeAll(slots)
+    slots.give(3)
+    slots.give(2_000)
+    expect(slots.take()).toBe(3)
+    const summaryLength = 3
+    beforeNext('and', summaryLength, () => {
+      other.give(5)
+    })
+    expect([slots.take(), slots.take(), slots.take()]).toEqual([5, 2_000, 0])
+  })
+
+  it('C4: begins again when a slot came back where it had looked already', () => {
+    const slots = freeSlots(2_100)
+    const other = FreeSlots.attach(slots.buffer, 2_101)
+    takeAll(slots)
+    for (const slot of [2_000, 3]) {
+      slots.give(slot)
+      expect(slots.take()).toBe(slot)
+    }
+    // Words 0 and 62 are announced and empty; 5 comes back when word 0 has been looked at.
+    beforeNext('and', 3, () => {
+      beforeNext('and', 3, () => {
+        other.give(5)
+      })
+    })
+    expect([slots.take(), slots.take()]).toEqual([5, 0])
   })
 
   it('C8: a ticket hands a slot over once, and only while it is out', () => {

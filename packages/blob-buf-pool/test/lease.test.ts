@@ -206,6 +206,8 @@ describe('lease', () => {
     const desk = new LeaseDesk(slab, { onLost: (slot) => lost.push(slot) })
     const use = async (): Promise<number> => {
       desk.lease().release()
+      const turn = [desk.lease(), desk.lease(), desk.lease()]
+      for (const place of [0, 2, 1]) turn[place].release()
       const [longer, sent] = [desk.lease(), desk.lease()]
       await Promise.resolve()
       longer.release()
