@@ -1,5 +1,10 @@
 /** Turns of equal length, taken one after the other by everybody, so that what disturbs the machine disturbs all alike. */
 
+import { setTimeout } from 'node:timers/promises'
+
+const SETTLE_MS = 20
+const WARM_UP_MS = 400
+
 export interface Turn {
   readonly operations: number
   readonly wallMs: number
@@ -18,17 +23,19 @@ export interface Contestant {
 export interface Pace {
   readonly rounds: number
   readonly roundMs: number
+  /** Least length of the turn that does not count: until the compiler has done its work. */
+  readonly warmUpMs?: number
 }
 
 /** The turns of every contestant, one list each; a first turn of each does not count. */
 export async function takeTurns(
   contestants: readonly Contestant[],
-  { rounds, roundMs }: Pace,
+  { rounds, roundMs, warmUpMs = WARM_UP_MS }: Pace,
 ): Promise<readonly (readonly Turn[])[]> {
   const turns = contestants.map((): Turn[] => [])
   for (let round = -1; round < rounds; round++) {
     for (const [index, contestant] of contestants.entries()) {
-      const turn = await takeTurn(contestant, round < 0 ? roundMs / 3 : roundMs)
+      const turn = await takeTurn(contestant, round < 0 ? Math.max(roundMs, warmUpMs) : roundMs)
       if (round >= 0) turns[index].push(turn)
     }
   }
@@ -37,6 +44,8 @@ export async function takeTurns(
 
 async function takeTurn({ name, work, tidy }: Contestant, lengthMs: number): Promise<Turn> {
   globalThis.gc?.()
+  // The collector's threads go on sweeping for a while.
+  await setTimeout(SETTLE_MS)
   const cpuBefore = process.cpuUsage()
   const startedMs = performance.now()
   const operations = await work(() => performance.now() - startedMs >= lengthMs)
