@@ -10,6 +10,7 @@
         'fault_table.cc',
         'log_thread.cc',
         'mapping.cc',
+        'memory_pin.cc',
         'old_systems.cc',
         'ring.cc',
         'ring_binding.cc',

@@ -19,17 +19,22 @@ constexpr uint8_t kRequiredOpcodes[] = {kOpNop,  kOpFsync, kOpFallocate, kOpOpen
 struct Bytes {
   uint8_t* data = nullptr;
   size_t length = 0;
+  napi_value buffer = nullptr;
+  size_t offset = 0;  // in the buffer
 };
 
 Bytes BytesAt(napi_env env, napi_value held, uint32_t index) {
   napi_value element;
   napi_typedarray_type type;
   void* data = nullptr;
-  size_t length = 0;
+  Bytes bytes;
   if (napi_get_element(env, held, index, &element) != napi_ok) return {};
-  if (napi_get_typedarray_info(env, element, &type, &length, &data, nullptr, nullptr) != napi_ok) return {};
+  if (napi_get_typedarray_info(env, element, &type, &bytes.length, &data, &bytes.buffer, &bytes.offset) != napi_ok) {
+    return {};
+  }
   if (type != napi_uint8_array) return {};
-  return {static_cast<uint8_t*>(data), length};
+  bytes.data = static_cast<uint8_t*>(data);
+  return bytes;
 }
 
 // A path as the kernel wants it: ended by NUL, so that it cannot read beyond.
@@ -84,6 +89,7 @@ Napi::Value RingBinding::Create(const Napi::CallbackInfo& info) {
   napi_create_reference(env, commands, 1, &binding->commandsRef_);
   napi_create_reference(env, completions, 1, &binding->completionsRef_);
   binding->harvested_.reserve(binding->capacity_);
+  binding->pins_.resize(entries);
   binding->closingFds_.assign(entries, -1);
   binding->registered_.assign(options.bufferTable, nullptr);
   binding->id_ = state->nextId++;
@@ -139,6 +145,7 @@ int RingBinding::PrepareOne(const double* command, napi_value held) {
       filled.off = offset;
       filled.addr = Address(bytes.data + start);
       filled.len = length;
+      pins_[slot] = PinMemory(env, bytes.buffer, bytes.data - bytes.offset);
       break;
     }
     case kOpFsync:
@@ -234,6 +241,7 @@ uint32_t RingBinding::Deliver() {
   for (const RingCompletion& completion : harvested_) {
     NoteDescriptors(completion);
     if (count >= capacity_) break;
+    if (ring_->IsFree(completion.slot)) pins_[completion.slot].reset();
     int32_t* place = completions_ + kCompletionsFrom + kCompletionNumbers * count++;
     place[0] = static_cast<int32_t>(completion.slot);
     place[1] = static_cast<int32_t>(completion.generation);
@@ -385,7 +393,11 @@ void RingBinding::Close() {
   uv_poll_stop(&poll_);
   ring_.reset();
   // Memory that the kernel may still use is never given back.
-  if (drained) ReleaseReferences();
+  if (drained) {
+    ReleaseReferences();
+  } else {
+    new std::vector<MemoryPin>(std::move(pins_));
+  }
   uv_close(reinterpret_cast<uv_handle_t*>(&poll_), [](uv_handle_t* handle) {
     auto* binding = static_cast<RingBinding*>(handle->data);
     EnvState* state = binding->state_;

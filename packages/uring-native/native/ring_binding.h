@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "env_state.h"
+#include "memory_pin.h"
 #include "ring.h"
 
 namespace holt {
@@ -73,6 +74,7 @@ class RingBinding {
   int32_t* completions_ = nullptr;
   std::vector<RingCompletion> harvested_;
   uint32_t capacity_ = 0;        // completions that the array takes
+  std::vector<MemoryPin> pins_;  // by slot, of reads and writes
   std::vector<int> closingFds_;  // by slot, of close operations
   std::vector<napi_ref> registered_;  // by index, memory that the kernel keeps pinned
 };

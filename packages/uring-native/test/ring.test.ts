@@ -666,6 +666,7 @@ describe.skipIf(unavailable)('chains and cancelling', () => {
       expect(await done(1)).toEqual(failed('HOLT_IO', 'ECANCELED'))
       expect(await done(2)).toEqual(failed('HOLT_INVALID_ARGUMENT'))
       expect(await done(3)).toEqual(failed('HOLT_IO', 'ECANCELED'))
+      await ring.dispose()
       expect(readFileSync(path('file'))).toHaveLength(0)
     })
   })

@@ -59,6 +59,13 @@ describe.skipIf(unavailable)('a process with a UringIo', () => {
     })
   })
 
+  test('has its memory to itself when arrays are transferred away while the kernel reads into them', async () => {
+    await inDirectory(async (directory) => {
+      const ended = await run(process.execPath, ['--expose-gc', scenario, 'transferredMemory', directory])
+      expect(ended).toEqual({ code: 0, output: '30 failures, 0 foreign\n' })
+    })
+  })
+
   test('has no more descriptors after making and disposing many Rings', async () => {
     await inDirectory(async (directory) => {
       expect(await node('manyRings', directory)).toEqual({ code: 0, output: 'descriptors 0\n' })

@@ -87,6 +87,33 @@ const scenarios = {
     say('idle')
   },
 
+  /** Memory is transferred away while reads wait for it, dropped by its new owner, and taken by others. */
+  async transferredMemory() {
+    const { ring, file } = await waitingRing()
+    for (let handle = 10; handle < 40; handle++) {
+      const bytes = new Uint8Array(4096)
+      ring.queue({ op: 'read', handle, file, offsetBytes: 0, bytes, once: true })
+      ring.poll()
+      structuredClone(bytes.buffer, { transfer: [bytes.buffer] })
+    }
+    globalThis.gc()
+    await pause(20) // what was swept is given back by another thread
+    globalThis.gc()
+    const others = Array.from({ length: 2000 }, () => new Uint8Array(4096))
+    for (let handle = 100; handle < 133; handle++) {
+      const bytes = new Uint8Array(4096).fill(255)
+      ring.queue({ op: 'write', handle, file, offsetBytes: 0, bytes, once: true })
+    }
+    while (ring.inFlight > 0) {
+      await ring.park()
+      ring.poll()
+    }
+    const failures = ring.completions.filter(({ error }) => error?.code === 'HOLT_INVALID_ARGUMENT')
+    say(
+      `${failures.length} failures, ${others.filter((bytes) => bytes.some((byte) => byte !== 0)).length} foreign`,
+    )
+  },
+
   /** Rings made and disposed in one thread, one after the other and side by side. */
   async manyRings() {
     const round = async () => {
