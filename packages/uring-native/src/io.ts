@@ -7,7 +7,8 @@
  * A name (created, renamed, linked, removed) is stable after `syncDir` of its directory.
  *
  * Errors. What the system refuses is `HOLT_IO` with `errno`, `syscall` and `path`; `ENOSPC`, `EDQUOT` and `EFBIG` are
- * `HOLT_NO_SPACE`. Use of a closed file or Io is `HOLT_CLOSED`. Bad arguments are `HOLT_INVALID_ARGUMENT` and reach no
+ * `HOLT_NO_SPACE`, except from a sync: there writes that had succeeded are lost, no room brings them back, and the error
+ * is `HOLT_IO`. Use of a closed file or Io is `HOLT_CLOSED`. Bad arguments are `HOLT_INVALID_ARGUMENT` and reach no
  * system call. An operation that reports an error owns none of the caller's buffers any more. The promise face rejects,
  * it never throws; the blocking face, `syncAfter`, `setTimer` and `blockSize` throw.
  *
