@@ -13,6 +13,14 @@ import { FsIo } from '../src/fs-io.js'
  * flags beyond the portable ones, and paths below /proc, /sys and /etc, are refused as such systems refuse them.
  */
 
+const PORTABLE_FLAGS = vi.hoisted(
+  () => ['O_RDONLY', 'O_WRONLY', 'O_RDWR', 'O_CREAT', 'O_EXCL', 'O_TRUNC', 'O_APPEND'] as const,
+)
+
+const PORTABLE_CALLS = vi.hoisted(() =>
+  'open close read write fstat ftruncate fsync mkdir readdir rename link unlink'.split(' '),
+)
+
 const system = vi.hoisted(() => {
   const platform = process.platform
   Object.defineProperty(process, 'platform', { value: 'darwin' })
@@ -21,9 +29,8 @@ const system = vi.hoisted(() => {
 
 vi.mock('node:fs', async (importOriginal) => {
   const real: Record<string, unknown> = { ...(await importOriginal<Record<string, unknown>>()) }
-  const { constants: flags } = real as unknown as typeof import('node:fs')
-  const { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND } = flags
-  const constants = { O_RDONLY, O_WRONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC, O_APPEND }
+  const flags = real['constants'] as Readonly<Record<(typeof PORTABLE_FLAGS)[number], number>>
+  const constants = Object.fromEntries(PORTABLE_FLAGS.map((name) => [name, flags[name]]))
   const portable = Object.values(constants).reduce((all, flag) => all | flag, 0)
 
   const failure = (code: string, syscall: string): Error => {
@@ -51,30 +58,19 @@ vi.mock('node:fs', async (importOriginal) => {
       return undefined
     }
   }
-  const names = [
-    'open',
-    'close',
-    'read',
-    'write',
-    'fstat',
-    'ftruncate',
-    'fsync',
-    'mkdir',
-    'readdir',
-    'rename',
-  ]
-  names.push('link', 'unlink')
   const stub: Record<string, unknown> = { constants }
-  for (const name of names) {
+  for (const name of PORTABLE_CALLS) {
     stub[name] = watched(name)
     stub[`${name}Sync`] = watched(`${name}Sync`)
   }
-  // There it is the same call.
-  stub.fdatasync = watched('fdatasync', 'fsync')
-  stub.fdatasyncSync = watched('fdatasyncSync', 'fsyncSync')
-  // For files of the system that say who a process is.
-  stub.readFileSync = watched('readFileSync')
-  stub.readlinkSync = watched('readlinkSync')
+  Object.assign(stub, {
+    // There it is the same call.
+    fdatasync: watched('fdatasync', 'fsync'),
+    fdatasyncSync: watched('fdatasyncSync', 'fsyncSync'),
+    // For files of the system that say who a process is.
+    readFileSync: watched('readFileSync'),
+    readlinkSync: watched('readlinkSync'),
+  })
   return { ...stub, default: stub }
 })
 
