@@ -1,10 +1,10 @@
 /** The benchmark's command line; see `--help`. */
 import { Command, InvalidArgumentError } from 'commander'
 
-import { openHolt } from './holt-subject.js'
-import { openMap } from './map-subject.js'
-import { type Measurement, measure } from './measure.js'
-import type { Subject } from './subject.js'
+import { benchEngine } from './engine.js'
+import type { EngineBenchOptions } from './engine.js'
+import { GROUP_NAMES, benchIo } from './io/bench-io.js'
+import type { IoBenchOptions } from './io/bench-io.js'
 
 function positiveInteger(text: string): number {
   const value = Number(text)
@@ -13,31 +13,25 @@ function positiveInteger(text: string): number {
   return value
 }
 
-const command = new Command('holt-bench')
+const program = new Command('holt-bench')
+
+program
+  .command('engine', { isDefault: true })
   .description('Measures holt against a JS Map, in one process: medians, nanoseconds an operation.')
   .option('--count <keys>', 'how many keys', positiveInteger, 20_000)
   .option('--rounds <rounds>', 'how often each job is timed', positiveInteger, 7)
-  .parse()
-const { count, rounds } = command.opts<{ count: number; rounds: number }>()
+  .action((options: EngineBenchOptions) => benchEngine(options))
 
-const subjects: readonly (() => Promise<Subject> | Subject)[] = [openHolt, openMap]
-const columns: { readonly name: string; readonly results: readonly Measurement[] }[] = []
-for (const openSubject of subjects) {
-  const subject = await openSubject()
-  try {
-    columns.push({ name: subject.name, results: await measure(subject, { keyCount: count, rounds }) })
-  } finally {
-    await subject.close()
-  }
-}
+program
+  .command('io')
+  .description('Measures the way to the disk, the checksum and the leases against node:fs, in one run.')
+  .option('--rounds <rounds>', 'how often each is timed, in turns', positiveInteger, 7)
+  .option('--round-ms <ms>', 'how long each turn lasts', positiveInteger, 150)
+  .option('--mib <size>', 'size of the file that is read and written', positiveInteger, 512)
+  .option('--directory <path>', "where it is made and removed again; the system's place for temporary files")
+  .option('--only <group...>', `of ${GROUP_NAMES.join(', ')}: measure these`)
+  .option('--json', 'print numbers instead of tables')
+  .option('--check', 'exit with 1 if a bar is missed')
+  .action((options: IoBenchOptions) => benchIo(options))
 
-process.stdout.write(
-  `${count.toLocaleString('en-US')} keys, medians of ${String(rounds)}, ns per operation\n\n`,
-)
-for (const [row, { job }] of columns[0].results.entries()) {
-  const cells = columns.map(({ results }) =>
-    Math.round(results[row].nanoseconds).toLocaleString('en-US').padStart(18),
-  )
-  process.stdout.write(`${job.padEnd(24)}${cells.join('')}\n`)
-}
-process.stdout.write(`${''.padEnd(24)}${columns.map(({ name }) => name.padStart(18)).join('')}\n`)
+await program.parseAsync()

@@ -17,8 +17,10 @@ import { HoltError } from '@holt/errors'
  * ```
  *
  * Waiting exclusive requests keep new shared holders out, so that a stream of readers cannot starve a writer. The
- * latch is not recursive and does not know its holders. A thread that is terminated leaves its latches held: the
- * blocking calls give up after a limit and say so.
+ * latch is not recursive and does not know its holders. A thread that is terminated leaves its latches held, and its
+ * waiting requests counted: the blocking calls give up after a limit and say so, and {@link breakOpen} mends it.
+ *
+ * Every call throws `HOLT_INVALID_ARGUMENT` for a slot that the table has no words for.
  *
  * Why {@link validate} looks at the latch first and at the version afterwards: a writer that overlapped the reading
  * either still holds the latch, which the first look shows, or has raised the version before it let go, which the
@@ -27,6 +29,7 @@ import { HoltError } from '@holt/errors'
 export class LatchTable {
   readonly #latches: Int32Array
   readonly #versions: Int32Array
+  readonly #slotCount: number
 
   /**
    * Entry `slot` of both arrays belongs to that slot. Both must lie in shared memory and start as zeros; throws
@@ -47,6 +50,7 @@ export class LatchTable {
     }
     this.#latches = latchWords
     this.#versions = versionWords
+    this.#slotCount = latchWords.length
   }
 
   // ---- optimistic ----------------------------------------------------------------------------------------------
@@ -61,24 +65,28 @@ export class LatchTable {
 
   /** The slot's version, or -1 while it is held exclusively. */
   tryReadVersion(slot: number): number {
+    if (slot >>> 0 !== slot || slot >= this.#slotCount) throw noSuchSlot(slot)
     if ((Atomics.load(this.#latches, slot) & EXCLUSIVE) !== 0) return -1
     return Atomics.load(this.#versions, slot) & VERSION_MASK
   }
 
   /** Whether what was read since {@link readVersion} gave `version` is whole: nobody has changed the slot. */
   validate(slot: number, version: number): boolean {
+    if (slot >>> 0 !== slot || slot >= this.#slotCount) throw noSuchSlot(slot)
     if ((Atomics.load(this.#latches, slot) & EXCLUSIVE) !== 0) return false
     return (Atomics.load(this.#versions, slot) & VERSION_MASK) === version
   }
 
   /** Tells optimistic readers of the slot to start over, without holding it. */
   raiseVersion(slot: number): void {
+    if (slot >>> 0 !== slot || slot >= this.#slotCount) throw noSuchSlot(slot)
     Atomics.add(this.#versions, slot, 1)
   }
 
   // ---- shared --------------------------------------------------------------------------------------------------
 
   tryLockShared(slot: number): boolean {
+    if (slot >>> 0 !== slot || slot >= this.#slotCount) throw noSuchSlot(slot)
     for (;;) {
       const word = Atomics.load(this.#latches, slot)
       if ((word & (EXCLUSIVE | REQUESTS)) !== 0) return false
@@ -100,6 +108,7 @@ export class LatchTable {
 
   /** Throws `HOLT_INTERNAL` when nobody shares the latch. */
   unlockShared(slot: number): void {
+    if (slot >>> 0 !== slot || slot >= this.#slotCount) throw noSuchSlot(slot)
     for (;;) {
       const word = Atomics.load(this.#latches, slot)
       if ((word & SHARED) === 0) {
@@ -117,6 +126,7 @@ export class LatchTable {
   // ---- exclusive -----------------------------------------------------------------------------------------------
 
   tryLockExclusive(slot: number): boolean {
+    if (slot >>> 0 !== slot || slot >= this.#slotCount) throw noSuchSlot(slot)
     for (;;) {
       const word = Atomics.load(this.#latches, slot)
       if ((word & (EXCLUSIVE | SHARED)) !== 0) return false
@@ -131,14 +141,14 @@ export class LatchTable {
     try {
       this.#waitUntil(slot, limitMs, () => this.tryLockExclusive(slot), 'exclusive')
     } finally {
-      const before = Atomics.sub(this.#latches, slot, ONE_REQUEST)
       // A request that was given up may have been all that kept shared holders out.
-      if ((before & EXCLUSIVE) === 0) this.#wake(slot)
+      if ((this.#withdraw(slot) & EXCLUSIVE) === 0) this.#wake(slot)
     }
   }
 
   /** Raises the version, then opens the latch. Throws `HOLT_INTERNAL` when nobody holds it exclusively. */
   unlockExclusive(slot: number): void {
+    if (slot >>> 0 !== slot || slot >= this.#slotCount) throw noSuchSlot(slot)
     if ((Atomics.load(this.#latches, slot) & EXCLUSIVE) === 0) {
       throw new HoltError(
         'HOLT_INTERNAL',
@@ -150,7 +160,27 @@ export class LatchTable {
     if ((before & (SLEEPERS | REQUESTS)) !== 0) Atomics.notify(this.#latches, slot)
   }
 
+  /**
+   * Opens the latch, whoever holds it or waits for it, and fails every optimistic reading of the slot. For the latches
+   * of a thread that was terminated, once it is certain that no living thread holds them: what the dead one was
+   * changing may be half done. Living threads that wait for the latch go on.
+   */
+  breakOpen(slot: number): void {
+    this.raiseVersion(slot)
+    Atomics.store(this.#latches, slot, 0)
+    Atomics.notify(this.#latches, slot)
+  }
+
   // ---- waiting -------------------------------------------------------------------------------------------------
+
+  /** Takes an exclusive request back, unless {@link breakOpen} has done so. Returns the word as it was. */
+  #withdraw(slot: number): number {
+    for (;;) {
+      const word = Atomics.load(this.#latches, slot)
+      if ((word & REQUESTS) === 0) return word
+      if (Atomics.compareExchange(this.#latches, slot, word, word - ONE_REQUEST) === word) return word
+    }
+  }
 
   #wake(slot: number): void {
     Atomics.and(this.#latches, slot, ~SLEEPERS)
@@ -162,6 +192,9 @@ export class LatchTable {
    * that who opens the latch knows whether to wake anyone.
    */
   #waitUntil(slot: number, limitMs: number, attempt: () => boolean, wanted: string): void {
+    if (!(limitMs >= 0)) {
+      throw new HoltError('HOLT_INVALID_ARGUMENT', `limitMs is ${String(limitMs)}; milliseconds are wanted`)
+    }
     for (let spin = 0; spin < SPINS; spin++) if (attempt()) return
     const deadlineMs = performance.now() + limitMs
     for (;;) {
@@ -178,6 +211,10 @@ export class LatchTable {
       sleep(this.#latches, slot, word, leftMs)
     }
   }
+}
+
+function noSuchSlot(slot: number): HoltError {
+  return new HoltError('HOLT_INVALID_ARGUMENT', `the latch table has no slot ${String(slot)}`)
 }
 
 let maySleep = true

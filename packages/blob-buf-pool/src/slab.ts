@@ -1,6 +1,8 @@
 import { HoltError } from '@holt/errors'
-import { FRAME_BYTES, PAGE_BYTES, type Slot } from './frame.js'
-import { FreeList } from './free-list.js'
+import { FRAME_BYTES, PAGE_BYTES, type Slot, slotNumber } from './frame.js'
+import { FreeSlots } from './free-slots.js'
+import { type Registration, type RegistrationOptions, registrationsOf } from './registration.js'
+import { checkShared, isCount, isFrameSize, isPowerOfTwo, largestSegment, MAX_SLOTS } from './slab-sizes.js'
 
 /** One shared buffer of a slab, seen through every element width that hot code needs. Offsets start at its first slot. */
 export interface SlabSegment {
@@ -12,7 +14,7 @@ export interface SlabSegment {
 }
 
 export interface SlabOptions {
-  /** Bytes of a slot: a power of two, 4 KiB or more. Default one frame, 512 KiB. */
+  /** Bytes of a slot: a multiple of 4 KiB, at most 1 GiB. Default one frame, 512 KiB. */
   readonly frameBytes?: number
   /** Slots to start with. */
   readonly frameCount: number
@@ -37,14 +39,17 @@ export interface SharedSlab {
     readonly startBytes: number
     readonly frames: number
   }[]
-  readonly freeList: SharedArrayBuffer
+  readonly freeSlots: SharedArrayBuffer
 }
 
-const MAX_SEGMENT_BYTES = 2 ** 30
-export const MAX_SLOTS = 2 ** 24
-
-function isPowerOfTwo(value: number): boolean {
-  return Number.isSafeInteger(value) && value > 0 && 2 ** Math.round(Math.log2(value)) === value
+/** Since the slab was made, by all threads together. Exact while none of them is in the middle of a call. */
+export interface SlabCounters {
+  readonly leases: number
+  readonly releases: number
+  /** Leases that were refused because no slot was free. */
+  readonly exhaustions: number
+  /** The most slots that were ever out at a time. */
+  readonly highWater: number
 }
 
 function viewsOf(buffer: SharedArrayBuffer, startBytes: number, lengthBytes: number): SlabSegment {
@@ -61,7 +66,8 @@ function viewsOf(buffer: SharedArrayBuffer, startBytes: number, lengthBytes: num
  * Shared memory cut into slots of one size. Slots are handed out by {@link lease} and come back by {@link release},
  * from any thread that attached. Slot 0 is never leased.
  *
- * Segments are at most 1 GiB: typed-array arithmetic is twice as slow beyond 2 GiB.
+ * Segments are at most 1 GiB: typed-array arithmetic is twice as slow beyond 2 GiB. Their bytes keep their addresses
+ * for as long as anybody holds a view of them, the slab itself or not: there is nothing to close.
  */
 export class Slab {
   readonly frameBytes: number
@@ -72,53 +78,45 @@ export class Slab {
   /** Grows at its end only; never shrinks. */
   readonly segments: SlabSegment[] = []
   readonly #shared: { buffer: SharedArrayBuffer; startBytes: number; frames: number }[] = []
-  readonly #freeList: FreeList
+  readonly #freeSlots: FreeSlots
   readonly #addressOf: ((bytes: Uint8Array) => number) | undefined
+  readonly #isOwner: boolean
+  /** Slots from here on lie in segments that this thread has not adopted. */
+  #seenLimit = 0
 
   private constructor(
     frameBytes: number,
     segmentFrameCount: number,
     maxFrameCount: number,
-    freeList: FreeList,
-    addressOf: ((bytes: Uint8Array) => number) | undefined,
+    freeSlots: FreeSlots,
+    role: { readonly isOwner: boolean; readonly addressOf?: ((bytes: Uint8Array) => number) | undefined },
   ) {
     this.frameBytes = frameBytes
     this.segmentShift = Math.round(Math.log2(segmentFrameCount))
     this.segmentMask = segmentFrameCount - 1
     this.maxFrameCount = maxFrameCount
-    this.#freeList = freeList
-    this.#addressOf = addressOf
+    this.#freeSlots = freeSlots
+    this.#isOwner = role.isOwner
+    this.#addressOf = role.addressOf
   }
 
   /** Throws `HOLT_INVALID_ARGUMENT` on sizes out of range, `HOLT_OUT_OF_MEMORY` when the memory is not to be had. */
   static create(options: SlabOptions): Slab {
-    const frameBytes = options.frameBytes ?? FRAME_BYTES
-    const frameCount = options.frameCount
-    const maxFrameCount = options.maxFrameCount ?? frameCount
-    if (!isPowerOfTwo(frameBytes) || frameBytes < PAGE_BYTES || frameBytes > MAX_SEGMENT_BYTES) {
+    const { frameBytes = FRAME_BYTES, frameCount, maxFrameCount = frameCount } = options
+    if (!isFrameSize(frameBytes)) {
       throw new HoltError(
         'HOLT_INVALID_ARGUMENT',
-        `frameBytes is ${String(frameBytes)}; a power of two from 4096 to 2^30 is wanted`,
+        `frameBytes is ${String(frameBytes)}; a multiple of 4096 up to 2^30 is wanted`,
       )
     }
-    if (
-      !Number.isSafeInteger(frameCount) ||
-      frameCount < 1 ||
-      !Number.isSafeInteger(maxFrameCount) ||
-      maxFrameCount < frameCount
-    ) {
+    if (!isCount(maxFrameCount, 1, MAX_SLOTS - 1) || !isCount(frameCount, 1, maxFrameCount)) {
       throw new HoltError(
         'HOLT_INVALID_ARGUMENT',
-        `frameCount ${String(frameCount)} and maxFrameCount ${String(maxFrameCount)} are out of order or range`,
+        `frameCount ${String(frameCount)} and maxFrameCount ${String(maxFrameCount)} are out of order or range; ` +
+          `at most ${String(MAX_SLOTS - 1)} slots can be numbered`,
       )
     }
-    if (maxFrameCount >= MAX_SLOTS) {
-      throw new HoltError(
-        'HOLT_INVALID_ARGUMENT',
-        `maxFrameCount is ${String(maxFrameCount)}; at most ${String(MAX_SLOTS - 1)} slots can be numbered`,
-      )
-    }
-    const largest = MAX_SEGMENT_BYTES / frameBytes
+    const largest = largestSegment(frameBytes)
     const segmentFrameCount =
       options.segmentFrameCount ?? Math.min(largest, 2 ** Math.ceil(Math.log2(maxFrameCount + 1)))
     if (!isPowerOfTwo(segmentFrameCount) || segmentFrameCount > largest) {
@@ -127,26 +125,24 @@ export class Slab {
         `segmentFrameCount is ${String(segmentFrameCount)}; a power of two up to ${String(largest)} is wanted`,
       )
     }
-    const slab = new Slab(
-      frameBytes,
-      segmentFrameCount,
-      maxFrameCount,
-      FreeList.create(maxFrameCount + 1),
-      options.addressOf,
-    )
+    const freeSlots = FreeSlots.create(maxFrameCount + 1)
+    const slab = new Slab(frameBytes, segmentFrameCount, maxFrameCount, freeSlots, {
+      isOwner: true,
+      addressOf: options.addressOf,
+    })
     slab.grow(frameCount)
     return slab
   }
 
-  /** The same slab, seen from another thread. It may lease and release, not grow. */
+  /**
+   * The same slab, seen from another thread. It may lease and release, not grow. Throws `HOLT_INVALID_ARGUMENT` on
+   * anything that {@link share} does not give.
+   */
   static attach(shared: SharedSlab): Slab {
-    const slab = new Slab(
-      shared.frameBytes,
-      shared.segmentFrameCount,
-      shared.maxFrameCount,
-      FreeList.attach(shared.freeList),
-      undefined,
-    )
+    checkShared(shared)
+    const { frameBytes, segmentFrameCount, maxFrameCount } = shared
+    const freeSlots = FreeSlots.attach(shared.freeSlots, maxFrameCount + 1)
+    const slab = new Slab(frameBytes, segmentFrameCount, maxFrameCount, freeSlots, { isOwner: false })
     slab.adopt(shared)
     return slab
   }
@@ -157,46 +153,67 @@ export class Slab {
       segmentFrameCount: this.segmentMask + 1,
       maxFrameCount: this.maxFrameCount,
       segments: [...this.#shared],
-      freeList: this.#freeList.buffer,
+      freeSlots: this.#freeSlots.buffer,
     }
   }
 
-  /** Takes over segments that another thread has added since. */
+  /**
+   * Takes over segments that another thread has added since. Throws `HOLT_INVALID_ARGUMENT` when they are another
+   * slab's.
+   */
   adopt(shared: SharedSlab): void {
-    for (const { buffer, startBytes, frames } of shared.segments.slice(this.segments.length)) {
-      this.segments.push(viewsOf(buffer, startBytes, frames * this.frameBytes))
-      this.#shared.push({ buffer, startBytes, frames })
+    checkShared(shared)
+    const isSame =
+      shared.frameBytes === this.frameBytes &&
+      shared.segmentFrameCount === this.segmentMask + 1 &&
+      this.#freeSlots.isSame(FreeSlots.attach(shared.freeSlots, this.maxFrameCount + 1))
+    if (!isSame) {
+      throw new HoltError('HOLT_INVALID_ARGUMENT', 'the segments to adopt belong to another slab')
     }
+    for (const segment of shared.segments.slice(this.segments.length)) this.#addSegment(segment)
   }
 
   /** Slots that exist, leased or free; slot 0 is not counted. */
   get frameCount(): number {
-    return this.#freeList.limit - 1
+    return this.#freeSlots.limit - 1
   }
-  /** Slots that can be leased now. Exact when no other thread leases or releases. */
+  /**
+   * Slots that can be leased now. Exact while no other thread leases or releases; one that was terminated in the middle
+   * of it can leave this one too low for good, never too high.
+   */
   get freeCount(): number {
-    return this.#freeList.count
+    return this.#freeSlots.limit - 1 - this.#freeSlots.heldCount
+  }
+  /** A new object each time: for statistics, not for hot code. */
+  get counters(): SlabCounters {
+    const { leases, releases, exhaustions, highWater } = this.#freeSlots
+    return { leases, releases, exhaustions, highWater }
   }
 
   /**
-   * Adds slots, up to `maxFrameCount` in all, and returns how many. Only the thread that made the slab may call this.
-   * Throws `HOLT_INVALID_ARGUMENT` on a negative or fractional count, `HOLT_OUT_OF_MEMORY` when the memory is not to
-   * be had; then no slot was added.
+   * Adds slots, up to `maxFrameCount` in all, and returns how many. Throws `HOLT_INVALID_ARGUMENT` on a negative or
+   * fractional count, `HOLT_UNSUPPORTED` on a thread that only attached, `HOLT_OUT_OF_MEMORY` when the memory is not
+   * to be had; then no slot was added.
    */
   grow(frames: number): number {
     if (!Number.isSafeInteger(frames) || frames < 0) {
       throw new HoltError('HOLT_INVALID_ARGUMENT', `a slab cannot grow by ${String(frames)} frames`)
     }
-    const first = this.#freeList.limit
+    if (!this.#isOwner) {
+      throw new HoltError(
+        'HOLT_UNSUPPORTED',
+        'a slab is grown by the thread that made it, not by one that attached',
+      )
+    }
+    const first = this.#freeSlots.limit
     const last = Math.min(first + frames, this.maxFrameCount + 1)
-    while (this.segments.length << this.segmentShift < last) this.#addSegment()
-    this.#freeList.extend(last)
+    while (this.#seenLimit < last) this.#addSegment(this.#newSegment())
+    this.#freeSlots.extend(last)
     return last - first
   }
 
-  #addSegment(): void {
-    const firstSlot = this.segments.length << this.segmentShift
-    const frames = Math.min(this.segmentMask + 1, this.maxFrameCount + 1 - firstSlot)
+  #newSegment(): { buffer: SharedArrayBuffer; startBytes: number; frames: number } {
+    const frames = Math.min(this.segmentMask + 1, this.maxFrameCount + 1 - this.#seenLimit)
     const lengthBytes = frames * this.frameBytes
     let buffer: SharedArrayBuffer
     try {
@@ -209,24 +226,55 @@ export class Slab {
       )
     }
     const misaligned = this.#addressOf ? this.#addressOf(new Uint8Array(buffer)) % PAGE_BYTES : 0
-    const startBytes = misaligned === 0 ? 0 : PAGE_BYTES - misaligned
-    this.segments.push(viewsOf(buffer, startBytes, lengthBytes))
+    return { buffer, startBytes: misaligned === 0 ? 0 : PAGE_BYTES - misaligned, frames }
+  }
+
+  #addSegment(segment: { buffer: SharedArrayBuffer; startBytes: number; frames: number }): void {
+    const { buffer, startBytes, frames } = segment
+    this.segments.push(viewsOf(buffer, startBytes, frames * this.frameBytes))
     this.#shared.push({ buffer, startBytes, frames })
+    this.#seenLimit += frames
   }
 
-  /** A slot that nobody else has, or 0 when none is free. Its bytes are whatever they were. */
+  /**
+   * A slot that nobody else has, or 0 when none is free. Its bytes are whatever they were. A thread that attached gets
+   * no slot of segments that it has not adopted.
+   */
   lease(): Slot {
-    return this.#freeList.pop() as Slot
+    const slot = this.#freeSlots.take()
+    if (slot < this.#seenLimit) return slot as Slot
+    this.#freeSlots.give(slot)
+    return slotNumber(0)
   }
 
-  /** Gives a slot back. Throws `HOLT_LEASE` when it is not leased. */
+  /** Gives a slot back. Throws `HOLT_LEASE` when it is not leased, or on its way to another thread. */
   release(slot: Slot): void {
-    this.#freeList.push(slot)
+    this.#freeSlots.give(slot)
+  }
+
+  /**
+   * Prepares a leased slot's way to another thread: only {@link takeOver} with the ticket that this returns gives it a
+   * new owner; until then it cannot be released. Throws `HOLT_LEASE` when the slot is not leased.
+   */
+  handOver(slot: Slot): number {
+    if (!this.#freeSlots.isHeld(slot)) {
+      throw new HoltError('HOLT_LEASE', `slot ${String(slot)} is not leased and cannot be handed over`)
+    }
+    return this.#freeSlots.leaveTicket(slot)
+  }
+
+  /** Ends what {@link handOver} began. Throws `HOLT_LEASE` when somebody has taken the slot over already. */
+  takeOver(slot: Slot, ticket: number): void {
+    if (!this.#freeSlots.takeTicket(slot, ticket)) {
+      throw new HoltError('HOLT_LEASE', `slot ${String(slot)} was taken over already, or never handed over`)
+    }
   }
 
   segmentOf(slot: Slot): SlabSegment {
     const segment = this.segments.at(slot >>> this.segmentShift)
-    if (segment === undefined) throw new HoltError('HOLT_LEASE', `slot ${String(slot)} does not exist`)
+    if (segment === undefined) {
+      throw new HoltError('HOLT_LEASE', `slot ${String(slot)} does not exist, or its segment was not adopted`)
+    }
     return segment
   }
 
@@ -235,9 +283,23 @@ export class Slab {
     return (slot & this.segmentMask) * this.frameBytes
   }
 
-  /** The slot's bytes, as a new view. For I/O; hot code indexes the segment's own views instead. */
+  /**
+   * The slot's bytes, as a new view. For I/O; hot code indexes the segment's own views instead. Throws `HOLT_LEASE`
+   * when there is no such slot.
+   */
   bytes(slot: Slot): Uint8Array {
+    if (!isCount(slot, 1, this.frameCount)) {
+      throw new HoltError('HOLT_LEASE', `slot ${String(slot)} does not exist`)
+    }
     const offset = this.offsetOf(slot)
     return this.segmentOf(slot).u8.subarray(offset, offset + this.frameBytes)
+  }
+
+  /**
+   * The ranges of memory that a ring registers, of the slots that exist now. See {@link Registration}.
+   * Throws `HOLT_INVALID_ARGUMENT` on limits out of range.
+   */
+  registrations(options: RegistrationOptions): readonly Registration[] {
+    return registrationsOf(this, options)
   }
 }

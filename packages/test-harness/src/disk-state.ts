@@ -144,6 +144,19 @@ export class DiskState {
     throw refusal(this.lookup(path) ? 'ENOTDIR' : 'ENOENT', 'scandir', path)
   }
 
+  /** Paths of all files, in an order that depends on nothing but the names that were made. */
+  filePaths(): string[] {
+    const paths: string[] = []
+    const queue: { readonly path: string; readonly inode: number }[] = [{ path: '', inode: ROOT }]
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const directory = this.#directories.get(next.inode)
+      if (directory === undefined) paths.push(next.path)
+      for (const [name, inode] of directory?.present ?? [])
+        queue.push({ path: `${next.path}/${name}`, inode })
+    }
+    return paths.sort()
+  }
+
   makeDirectory(path: string): void {
     let directory = this.#root()
     for (const name of components(path)) {

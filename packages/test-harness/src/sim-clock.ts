@@ -2,6 +2,7 @@ import type { Timer } from '@holt/uring-native'
 
 interface Alarm {
   readonly dueMs: number
+  readonly isTimer: boolean
   readonly callback: () => void
 }
 
@@ -17,12 +18,21 @@ export class SimClock {
   get nowMs(): number {
     return this.#nowMs
   }
-  get timers(): number {
+  /** Timers and completions that are to come. */
+  get alarms(): number {
     return this.#alarms.length
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {
-    const alarm: Alarm = { dueMs: this.#nowMs + delayMs, callback }
+    return this.#add({ dueMs: this.#nowMs + delayMs, isTimer: true, callback })
+  }
+
+  /** Like a timer, but of the device: no program can cancel it. */
+  setCompletion(delayMs: number, callback: () => void): void {
+    this.#add({ dueMs: this.#nowMs + delayMs, isTimer: false, callback })
+  }
+
+  #add(alarm: Alarm): Timer {
     const behind = this.#alarms.findIndex(({ dueMs }) => dueMs > alarm.dueMs)
     this.#alarms.splice(behind < 0 ? this.#alarms.length : behind, 0, alarm)
     return {
@@ -30,6 +40,11 @@ export class SimClock {
         this.#alarms = this.#alarms.filter((other) => other !== alarm)
       },
     }
+  }
+
+  /** Time goes by in which nobody can be called back: a thread that blocks. */
+  pass(ms: number): void {
+    this.#nowMs += ms
   }
 
   /** Moves on by `ms`. Timers that callbacks set are due within it, too. */
@@ -51,6 +66,10 @@ export class SimClock {
     if (next === undefined) return false
     this.#fire(next)
     return true
+  }
+
+  cancelTimers(): void {
+    this.#alarms = this.#alarms.filter(({ isTimer }) => !isTimer)
   }
 
   cancelAll(): void {

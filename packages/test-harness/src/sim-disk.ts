@@ -1,7 +1,9 @@
 import { drawStyle } from './crash-image.js'
 import type { CrashOptions } from './crash-image.js'
 import { DiskState } from './disk-state.js'
+import { matchesPath } from './fault-rules.js'
 import { SeededRandom } from './seeded-random.js'
+import type { SimFile } from './sim-file.js'
 import { SimIo } from './sim-io.js'
 import type { SimHost, SimProcessOptions } from './sim-io.js'
 
@@ -10,6 +12,23 @@ export interface SimDiskOptions {
   readonly seed?: number
   /** Bytes of file space. Default no limit. */
   readonly capacityBytes?: number
+}
+
+/** One bit of a file, counted from the lowest of its byte. */
+export interface RottenBit {
+  readonly path: string
+  readonly offsetBytes: number
+  /** 0 … 7 */
+  readonly bit: number
+}
+
+/** Which bits go bad. */
+export interface RotOptions {
+  readonly seed: number
+  /** The end of the path, or an expression that it matches. Default every file. */
+  readonly path?: string | RegExp
+  /** How many. Default 1. */
+  readonly bits?: number
 }
 
 /**
@@ -110,20 +129,67 @@ export class SimDisk {
     return bytes
   }
 
-  /** Changes bytes on the medium and in the cache behind everybody's back: bit rot, or a hostile hand. */
-  overwrite(path: string, offsetBytes: number, bytes: Uint8Array): void {
+  /**
+   * Bits of synced bytes go bad, now; see the fault model for who sees it. Either one named bit, or as many as wanted,
+   * drawn from a seed evenly over the bytes of the files that are meant. Returns which they were.
+   *
+   * ```ts
+   * disk.rot({ path: '/db/blobs.dat', offsetBytes: 4099, bit: 7 })
+   * disk.rot({ seed: 5, path: /\.wal$/, bits: 3 })
+   * ```
+   *
+   * @throws RangeError for a place that holds no synced byte, or when no file that is meant holds any
+   */
+  rot(what: RottenBit | RotOptions): RottenBit[] {
+    const places = 'bit' in what ? [what] : this.#drawRot(what)
+    for (const { path, offsetBytes, bit } of places) {
+      const file = this.#file(path)
+      const isPlace = Number.isInteger(offsetBytes) && offsetBytes >= 0 && offsetBytes < file.stableSizeBytes
+      if (!isPlace || !Number.isInteger(bit) || bit < 0 || bit > 7) {
+        throw new RangeError(
+          `'${path}' has no synced bit ${String(bit)} at ${String(offsetBytes)}: ` +
+            `${String(file.stableSizeBytes)} bytes of it are synced`,
+        )
+      }
+      file.flipStableBit(offsetBytes, bit)
+    }
+    return places
+  }
+
+  #drawRot({ seed, path, bits = 1 }: RotOptions): RottenBit[] {
+    const random = new SeededRandom(seed)
+    const meant = this.#host.state
+      .filePaths()
+      .filter((found) => path === undefined || matchesPath(path, found))
+    const files = meant.map((found) => ({ path: found, sizeBytes: this.#file(found).stableSizeBytes }))
+    const totalBytes = files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+    if (totalBytes === 0) throw new RangeError('no synced byte is there to go bad')
+    return Array.from({ length: bits }, () => {
+      let offsetBytes = random.below(totalBytes)
+      for (const file of files) {
+        if (offsetBytes < file.sizeBytes) return { path: file.path, offsetBytes, bit: random.below(8) }
+        offsetBytes -= file.sizeBytes
+      }
+      throw new RangeError('no synced byte is there to go bad')
+    })
+  }
+
+  #file(path: string): SimFile {
     const found = this.#host.state.lookup(path)
     if (found?.kind !== 'file') throw new RangeError(`no file '${path}' on the simulated disk`)
-    const file = this.#host.state.file(found.inode)
+    return this.#host.state.file(found.inode)
+  }
+
+  /** Changes bytes on the medium and in the cache behind everybody's back, as a hostile hand would. */
+  overwrite(path: string, offsetBytes: number, bytes: Uint8Array): void {
+    const file = this.#file(path)
     file.write(offsetBytes, bytes)
     file.commitRange(offsetBytes, bytes.byteLength)
   }
 
   /** Cuts a file off, or extends it with zeros, behind everybody's back. */
   resize(path: string, sizeBytes: number): void {
-    const found = this.#host.state.lookup(path)
-    if (found?.kind !== 'file') throw new RangeError(`no file '${path}' on the simulated disk`)
-    const file = this.#host.state.file(found.inode)
+    const file = this.#file(path)
     file.truncate(sizeBytes)
     file.commit(file.capture())
   }

@@ -403,6 +403,31 @@ export class SimFile {
     }
   }
 
+  // ---- damage ---------------------------------------------------------------------------------------------------
+
+  /**
+   * Flips a bit of the medium, within the synced size. A page without unsynced bytes shows it at once; of a dirty one
+   * the cache has the right bytes, and the next sync writes them.
+   */
+  flipStableBit(offsetBytes: number, bit: number): void {
+    this.sample()
+    const page = firstPage(offsetBytes)
+    const at = offsetBytes - page * SIM_PAGE_BYTES
+    const isClean = !this.#dirtyPages.has(page) && equalPages(this.#present[page], this.#stable[page])
+    const rotten = (this.#stable[page] ?? ZEROS).slice()
+    rotten[at] = (rotten[at] ?? 0) ^ (1 << bit)
+    this.#stable[page] = rotten
+    if (!isClean) return
+    const mapped = this.#mapped
+    if (mapped && this.#isShown(page)) {
+      // Both at once: nobody stored anything.
+      pageOf(mapped.bytes, page)[at] = rotten[at] ?? 0
+      pageOf(mapped.sampled, page)[at] = rotten[at] ?? 0
+    } else {
+      this.#present[page] = rotten
+    }
+  }
+
   // ---- copies --------------------------------------------------------------------------------------------------
 
   /** The same file on a copy of the disk; mappings do not reach the copy. */

@@ -24,26 +24,44 @@
  * a later sync succeeds without writing them, and a power loss may take them, unless they were written again. (Storing
  * the bytes they hold already through a mapping does not count as writing here.)
  *
- * **Not modelled**: bit rot (see `SimDisk.overwrite`), sectors torn below 512 B outside mappings, reads that show other
- * bytes than those written, a page cache that drops pages after a failed sync, lying hardware that loses synced bytes.
+ * **Faults by rule** (`faults`; see `FaultRule`), of the n-th call of a kind and file, some of them or with a probability:
+ * - An error (`EIO`, `ENOSPC`, …) before anything was done, after a part was written, or after all was done (`late`). The
+ *   disk may also have a capacity.
+ * - *Interrupted* (`EINTR`) and *short*: what the kernel under an exact Io does. SimIo makes a further call for the rest
+ *   itself, so that callers see neither; `onCall` and `faults.counts` do.
+ * - *Lost*: a write, sync or directory sync reports success and does nothing. A later sync that is not lost makes stable
+ *   what the lost one left out; what a lost write should have written is nowhere.
+ * - *Misdirected*: a write reports success, and its bytes went to another offset or another file, which it lengthens if
+ *   it must. It is then a write like any other: unsynced, or with `writeDsync` stable where it went.
+ *
+ *   Lost and misdirected writes miss the page cache, too: what reads back finds the old bytes at the right place and the
+ *   new ones at the wrong one at once, as a real system does when the cache was dropped.
+ *
+ * **Bit rot** (`SimDisk.rot`, at any time, a named bit or some drawn from a seed): a bit of a synced sector is not what
+ * it was. Where nothing of the page is unsynced readers see it at once, mappings included, as if the page had been dropped
+ * from the cache and read again. Where the page is dirty the cache has the right bytes: a sync heals it, a power loss may
+ * show it. `SimDisk.overwrite` and `resize` change cache and medium alike.
+ *
+ * **Not modelled**: sectors torn below 512 B outside mappings, reads that are corrupt once and right the next time, a
+ * page cache that drops pages after a failed sync, medium errors that stay with a sector (a rule fails calls, not
+ * places), names damaged on the medium.
  *
  * # Time and order
  *
  * Nothing depends on the real clock or on chance: one seed gives one run. A call is carried out at least one microtask
- * after it is made; with `reorder`, calls that are outstanding together are carried out in random order.
+ * after it is made; with `reorder`, calls that are ready together are carried out in random order. With `latency`, a call
+ * becomes ready when its time has passed on the virtual clock, and is outstanding until then: a crash may leave it half
+ * done. What makes it again (interrupted, short) takes time again. A blocking call moves the clock by its own time; timers
+ * that come due meanwhile are called back after it.
  */
 import { HoltError } from '@holt/errors'
 import {
-  checkAligned,
   checkDelay,
   checkLength,
   checkOpenOptions,
   checkPath,
   checkRange,
   checkTransfer,
-  checkTransfers,
-  endOfFile,
-  orderWrites,
 } from '@holt/uring-native'
 import type {
   FileLock,
@@ -67,18 +85,30 @@ import type { SeededRandom } from './seeded-random.js'
 import { SimCalls } from './sim-calls.js'
 import type { SimCall, Step } from './sim-calls.js'
 import { SimClock } from './sim-clock.js'
-import { SECTOR_BYTES } from './sim-file.js'
+import { LatencyModel } from './sim-latency.js'
+import type { SimLatency } from './sim-latency.js'
 import { SimMapping, SimOpenFile } from './sim-open-file.js'
+import {
+  assertWritable,
+  BLOCK_SIZE_BYTES,
+  checkMultiples,
+  checkReads,
+  checkWrites,
+  SimTransfers,
+} from './sim-transfers.js'
 
-const BLOCK_SIZE_BYTES = 512
-/** Turns of the event loop without a call before `autoAdvance` moves the clock. */
+/** Turns of the event loop without a call that is ready before `autoAdvance` moves the clock. */
 const QUIET_TURNS = 3
 
 export interface SimProcessOptions {
   /** Carry outstanding calls out in random order. */
   readonly reorder?: boolean
-  /** When nothing is outstanding for some turns of the event loop, the clock moves to the next timer by itself. */
+  /**
+   * When no call is ready for some turns of the event loop, the clock moves by itself to the next timer or completion.
+   */
   readonly autoAdvance?: boolean
+  /** How long calls take, in virtual time. Default none: each is carried out a microtask after it is made. */
+  readonly latency?: SimLatency
   readonly faults?: readonly FaultRule[]
   /** Told of each call before it has any effect. May take a crash image, or kill the process. */
   readonly onCall?: (call: SimCall) => void
@@ -106,6 +136,7 @@ export class SimIo implements Io {
   readonly #host: SimHost
   readonly #random: SeededRandom
   readonly #calls: SimCalls
+  readonly #transfers: SimTransfers
   readonly #clock: SimClock
   readonly #options: SimProcessOptions
   readonly #pid: number
@@ -129,11 +160,17 @@ export class SimIo implements Io {
       faults: this.faults,
       reorder: options.reorder === true ? random.fork() : undefined,
       onCall: options.onCall,
+      clock: this.#clock,
+      latency: options.latency && new LatencyModel(options.latency, random.fork()),
+      onDelay: () => {
+        this.#watchClock()
+      },
       beforeEach: () => {
         this.#quietTurns = 0
         for (const inode of this.#mappedInodes) host.state.file(inode).sample()
       },
     })
+    this.#transfers = new SimTransfers(host.state, random, options.lyingSyncs === true)
   }
 
   get counters(): IoCounters {
@@ -266,8 +303,7 @@ export class SimIo implements Io {
 
   async readMany(file: IoFile, transfers: readonly Transfer[]): Promise<void> {
     const own = this.#own(file)
-    checkTransfers(transfers)
-    for (const part of transfers) checkMultiples(own, part.offsetBytes, part.bytes)
+    checkReads(own, transfers)
     await own.track(() => allOf(transfers, (part) => this.#readAll(own, part.offsetBytes, part.bytes)))
   }
 
@@ -278,13 +314,13 @@ export class SimIo implements Io {
 
   async writeMany(file: IoFile, transfers: readonly Transfer[]): Promise<void> {
     const own = this.#own(file)
-    const parts = checkBatch(own, transfers)
+    const parts = checkWrites(own, transfers)
     await own.track(() => allOf(parts, (part) => this.#writeAll('write', own, part.offsetBytes, part.bytes)))
   }
 
   async writeManyAndSync(file: IoFile, transfers: readonly Transfer[]): Promise<void> {
     const own = this.#own(file)
-    const parts = checkBatch(own, transfers)
+    const parts = checkWrites(own, transfers)
     if (transfers.length === 0) return
     await own.track(async () => {
       await allOf(parts, (part) => this.#writeAll('write', own, part.offsetBytes, part.bytes))
@@ -304,7 +340,7 @@ export class SimIo implements Io {
   }
 
   async #sync(own: SimOpenFile): Promise<void> {
-    await this.#call(this.#syncStep(own))
+    await this.#call(this.#transfers.sync(own))
     this.#counters.syncs++
   }
 
@@ -422,7 +458,7 @@ export class SimIo implements Io {
   readSync(file: IoFile, offsetBytes: number, into: Uint8Array): void {
     const own = this.#checked(file, offsetBytes, into)
     for (let done = 0; done < into.byteLength;) {
-      done += this.#calls.now(this.#readStep(own, offsetBytes, into, done))
+      done += this.#calls.now(this.#transfers.read(own, offsetBytes, into, done))
     }
     this.#countRead(into)
   }
@@ -430,7 +466,7 @@ export class SimIo implements Io {
   writeSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void {
     const own = this.#checked(file, offsetBytes, bytes)
     for (let done = 0; done < bytes.byteLength;) {
-      done += this.#calls.now(this.#writeStep('write', own, offsetBytes + done, bytes.subarray(done)))
+      done += this.#calls.now(this.#transfers.write('write', own, offsetBytes + done, bytes.subarray(done)))
     }
     this.#countWrite(bytes)
   }
@@ -438,14 +474,16 @@ export class SimIo implements Io {
   writeDsyncSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void {
     const own = this.#checked(file, offsetBytes, bytes)
     for (let done = 0; done < bytes.byteLength;) {
-      done += this.#calls.now(this.#writeStep('writeDsync', own, offsetBytes + done, bytes.subarray(done)))
+      done += this.#calls.now(
+        this.#transfers.write('writeDsync', own, offsetBytes + done, bytes.subarray(done)),
+      )
     }
     this.#countWrite(bytes)
     this.#counters.syncs++
   }
 
   syncSync(file: IoFile): void {
-    this.#calls.now(this.#syncStep(this.#own(file)))
+    this.#calls.now(this.#transfers.sync(this.#own(file)))
     this.#counters.syncs++
   }
 
@@ -502,9 +540,10 @@ export class SimIo implements Io {
     this.#assertUsable()
     checkPath(directory)
     const upTo = this.#host.state.nameOperationCount
-    await this.#name('syncDir', 'fsync', directory, (state) => {
+    const commit = (state: DiskState): void => {
       state.commitNames(state.directoryAt(directory, 'open'), upTo)
-    })
+    }
+    await this.#name('syncDir', 'fsync', directory, commit, () => undefined)
     this.#counters.syncs++
   }
 
@@ -550,27 +589,30 @@ export class SimIo implements Io {
 
   #setTimer(delayMs: number, callback: () => void): Timer {
     const timer = this.#clock.setTimer(delayMs, callback)
-    this.#watchTimers()
+    this.#watchClock()
     return timer
   }
 
-  /** Moves the virtual clock on, and calls back the timers that are due. */
+  /**
+   * Moves the virtual clock on, calls back the timers that are due and lets the calls be carried out whose time has come.
+   * What those calls lead to, in later turns, finds the clock where it stands then.
+   */
   advance(ms: number): void {
     this.#clock.advance(ms)
   }
 
-  #watchTimers(): void {
-    if (this.#options.autoAdvance !== true || this.#turnComing || this.#clock.timers === 0) return
+  #watchClock(): void {
+    if (this.#options.autoAdvance !== true || this.#turnComing || this.#clock.alarms === 0) return
     this.#turnComing = true
     setImmediate(() => {
       this.#turnComing = false
       this.#quietTurns++
-      if (this.#calls.outstanding > 0) this.#quietTurns = 0
+      if (this.#calls.ready > 0) this.#quietTurns = 0
       if (this.#quietTurns >= QUIET_TURNS) {
         this.#quietTurns = 0
         this.#clock.advanceToNext()
       }
-      this.#watchTimers()
+      this.#watchClock()
     })
   }
 
@@ -598,7 +640,7 @@ export class SimIo implements Io {
   }
 
   async #dispose(): Promise<void> {
-    this.#clock.cancelAll()
+    this.#clock.cancelTimers()
     while (!this.isKilled && (this.#calls.outstanding > 0 || this.#files.size > 0)) {
       await Promise.all([...this.#files].map((file) => this.#close(file)))
       await this.#calls.idle()
@@ -660,24 +702,27 @@ export class SimIo implements Io {
     syscall: string,
     path: string,
     run: (state: DiskState) => void,
+    lie?: () => undefined,
   ): Promise<void> {
     this.#counters.otherOperations++
-    await this.#call({
+    const step: Step<void> = {
       operation,
       syscall,
       path,
       run: () => {
         run(this.#host.state)
       },
+      ...(lie && { lie }),
       torn: (state, random) => {
         if (random.chance(0.5)) run(state)
       },
-    })
+    }
+    await this.#call(step)
   }
 
   async #readAll(own: SimOpenFile, offsetBytes: number, into: Uint8Array): Promise<void> {
     for (let done = 0; done < into.byteLength;) {
-      done += await this.#call(this.#readStep(own, offsetBytes, into, done))
+      done += await this.#call(this.#transfers.read(own, offsetBytes, into, done))
     }
     this.#countRead(into)
   }
@@ -689,117 +734,11 @@ export class SimIo implements Io {
     bytes: Uint8Array,
   ): Promise<void> {
     for (let done = 0; done < bytes.byteLength;) {
-      done += await this.#call(this.#writeStep(operation, own, offsetBytes + done, bytes.subarray(done)))
+      done += await this.#call(
+        this.#transfers.write(operation, own, offsetBytes + done, bytes.subarray(done)),
+      )
     }
     this.#countWrite(bytes)
-  }
-
-  #readStep(own: SimOpenFile, offsetBytes: number, into: Uint8Array, done: number): Step<number> {
-    return {
-      operation: 'read',
-      syscall: 'pread',
-      path: own.path,
-      run: (limitBytes) => {
-        if (own.kind === 'directory') throw refusal('EISDIR', 'pread', own.path)
-        const inode = this.#host.state.file(own.inode)
-        const at = offsetBytes + done
-        const length = Math.min(into.byteLength - done, limitBytes, Math.max(0, inode.sizeBytes - at))
-        if (length === 0) throw endOfFile(own.path, offsetBytes, into.byteLength, done)
-        inode.read(at, into.subarray(done, done + length))
-        return length
-      },
-    }
-  }
-
-  #writeStep(
-    operation: 'write' | 'writeDsync',
-    own: SimOpenFile,
-    offsetBytes: number,
-    bytes: Uint8Array,
-  ): Step<number> {
-    const write = (state: DiskState, part: Uint8Array, at = offsetBytes): void => {
-      state.file(own.inode).write(at, part)
-    }
-    return {
-      operation,
-      syscall: 'pwrite',
-      path: own.path,
-      run: (limitBytes) => {
-        assertWritable(own, 'pwrite')
-        const { state } = this.#host
-        if (offsetBytes + bytes.byteLength > MAX_SIM_FILE_BYTES) throw refusal('EFBIG', 'pwrite', own.path)
-        const fits = this.#fittingBytes(own, offsetBytes, bytes.byteLength)
-        const length = Math.min(bytes.byteLength, limitBytes, fits)
-        if (length === 0) throw refusal('ENOSPC', 'pwrite', own.path)
-        write(state, bytes.subarray(0, length))
-        if (operation === 'writeDsync' && this.#options.lyingSyncs !== true)
-          state.file(own.inode).commitRange(offsetBytes, length)
-        return length
-      },
-      failed: () => {
-        // A failed RWF_DSYNC write has usually got as far as the page cache.
-        if (operation === 'write' || !own.writable) return
-        write(this.#host.state, bytes)
-        this.#host.state.file(own.inode).failRange(offsetBytes, bytes.byteLength)
-      },
-      torn: (state, random) => {
-        if (!own.writable) return
-        if (own.direct && random.chance(0.5)) {
-          for (let at = 0; at < bytes.byteLength; at += SECTOR_BYTES) {
-            if (random.chance(0.5)) write(state, bytes.subarray(at, at + SECTOR_BYTES), offsetBytes + at)
-          }
-          return
-        }
-        const end = offsetBytes + random.below(bytes.byteLength + SECTOR_BYTES)
-        const length = Math.max(0, Math.floor(end / SECTOR_BYTES) * SECTOR_BYTES - offsetBytes)
-        const whole = random.chance(0.3)
-        write(state, whole ? bytes : bytes.subarray(0, length))
-        if (whole && operation === 'writeDsync' && random.chance(0.5)) {
-          state.file(own.inode).commitRange(offsetBytes, bytes.byteLength)
-        }
-      },
-    }
-  }
-
-  /** How much of a write finds space on the disk, from its start. */
-  #fittingBytes(own: SimOpenFile, offsetBytes: number, lengthBytes: number): number {
-    const { state } = this.#host
-    const inode = state.file(own.inode)
-    const wanted = inode.pagesToAllocate(offsetBytes, lengthBytes)
-    if (state.roomForPages(wanted) >= wanted) return lengthBytes
-    let fits = 0
-    while (fits < lengthBytes) {
-      const next = Math.min(lengthBytes, fits + 4096 - ((offsetBytes + fits) % 4096))
-      const pages = inode.pagesToAllocate(offsetBytes, next)
-      if (state.roomForPages(pages) < pages) break
-      fits = next
-    }
-    return fits
-  }
-
-  #syncStep(own: SimOpenFile): Step<void> {
-    if (own.kind === 'directory') {
-      const upTo = this.#host.state.nameOperationCount
-      const run = (): void => {
-        this.#host.state.commitNames(own.inode, upTo)
-      }
-      return { operation: 'syncDir', syscall: 'fsync', path: own.path, run }
-    }
-    const capture = this.#host.state.file(own.inode).capture()
-    return {
-      operation: 'sync',
-      syscall: 'fdatasync',
-      path: own.path,
-      run: () => {
-        if (this.#options.lyingSyncs !== true) this.#host.state.file(own.inode).commit(capture)
-      },
-      failed: () => {
-        this.#host.state.file(own.inode).fail(capture)
-      },
-      torn: (state, random) => {
-        if (random.chance(0.5)) state.file(own.inode).commit(capture)
-      },
-    }
   }
 
   #countRead(into: Uint8Array): void {
@@ -827,20 +766,6 @@ async function allOf(
     ),
   )
   if (errors.length > 0) throw errors[0]
-}
-
-function checkMultiples(file: SimOpenFile, offsetBytes: number, bytes: Uint8Array): void {
-  if (file.direct) checkAligned(offsetBytes, bytes.byteLength, BLOCK_SIZE_BYTES)
-}
-
-function checkBatch(file: SimOpenFile, transfers: readonly Transfer[]): Transfer[] {
-  checkTransfers(transfers)
-  for (const part of transfers) checkMultiples(file, part.offsetBytes, part.bytes)
-  return orderWrites(transfers)
-}
-
-function assertWritable(file: SimOpenFile, syscall: string): void {
-  if (!file.writable) throw refusal('EBADF', syscall, file.path)
 }
 
 function shuffled(names: readonly string[], random: SeededRandom): string[] {

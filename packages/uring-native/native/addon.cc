@@ -7,6 +7,7 @@
 #include "blocking.h"
 #include "crc32c.h"
 #include "env_state.h"
+#include "fault_table.h"
 #include "log_thread.h"
 #include "mapping.h"
 #include "ring_binding.h"
@@ -66,7 +67,11 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   };
   add("addressOf", AddressOf);
   add("createRing", RingBinding::Create);
-  add("ringInFlight", RingBinding::InFlight);
+  add("waitRing", RingBinding::Wait);
+  add("cancelRing", RingBinding::Cancel);
+  add("setRingFile", RingBinding::SetFile);
+  add("setRingBuffer", RingBinding::SetBuffer);
+  add("ringUse", RingBinding::Use);
   add("closeRing", RingBinding::CloseById);
   add("createLogThread", LogThread::Create);
   add("logWriteDsync", LogThread::WriteDsync);
@@ -87,6 +92,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   add("lockFile", LockFile);
   add("setDirect", SetDirect);
   add("directAlignment", DirectAlignment);
+  add("setFaults", SetFaults);
+  add("faultHits", FaultHits);
   return exports;
 }
 

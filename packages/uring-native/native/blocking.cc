@@ -14,6 +14,7 @@
 #include <string>
 
 #include "env_state.h"
+#include "fault_table.h"
 
 #ifndef RWF_APPEND
 #define RWF_APPEND 0x00000010
@@ -49,7 +50,16 @@ Bytes BytesOf(const Napi::CallbackInfo& info, size_t index) {
   return {static_cast<uint8_t*>(data), length};
 }
 
+// Whether a test wants this call to fail: errno is set then. A call that is to be short gets a shorter length.
+bool Fails(uint32_t point, size_t* length = nullptr) {
+  const Fault fault = NextFault(point);
+  if (fault.kind == FaultKind::kShort && length != nullptr) *length = std::min<size_t>(*length, fault.value);
+  if (fault.kind == FaultKind::kErrno) errno = static_cast<int>(fault.value);
+  return fault.kind == FaultKind::kErrno;
+}
+
 ssize_t WriteOnce(int fd, const uint8_t* data, size_t length, int64_t offset, bool dsync) {
+  if (Fails(dsync ? kFaultWriteDsync : kFaultWrite, &length)) return -1;
   if (!dsync) return pwrite(fd, data, length, offset);
   const iovec vector = {const_cast<uint8_t*>(data), length};
   return pwritev2(fd, &vector, 1, offset, RWF_DSYNC);
@@ -79,26 +89,32 @@ int WriteFully(int fd, const uint8_t* data, size_t length, int64_t offset, bool 
 }
 
 int DataSync(int fd) {
-  while (fdatasync(fd) != 0) {
+  while (Fails(kFaultDataSync) || fdatasync(fd) != 0) {
     if (errno != EINTR) return -errno;
   }
   return 0;
 }
 
 int TruncateFile(int fd, int64_t size) {
-  while (ftruncate(fd, size) != 0) {
+  while (Fails(kFaultTruncate) || ftruncate(fd, size) != 0) {
     if (errno != EINTR) return -errno;
   }
   return 0;
 }
 
+// Not by fstat, whose symbol needs glibc 2.33 where it was built against that. Nobody uses a file's own position here.
+int64_t FileSize(int fd) {
+  const off_t size = lseek(fd, 0, SEEK_END);
+  return size < 0 ? -errno : size;
+}
+
 int AppendZeros(int fd, int64_t end) {
   alignas(4096) static const uint8_t kZeros[256 * 1024] = {};
   for (;;) {
-    struct stat stat;
-    if (fstat(fd, &stat) != 0) return -errno;
-    if (stat.st_size >= end) return 0;
-    const auto missing = static_cast<size_t>(end - stat.st_size);
+    const int64_t size = FileSize(fd);
+    if (size < 0) return static_cast<int>(size);
+    if (size >= end) return 0;
+    const auto missing = static_cast<size_t>(end - size);
     const iovec vector = {const_cast<uint8_t*>(kZeros), std::min(missing, sizeof(kZeros))};
     const ssize_t written = pwritev2(fd, &vector, 1, 0, RWF_APPEND);
     if (written < 0 && errno != EINTR) return -errno;
@@ -112,8 +128,9 @@ Napi::Value ReadSync(const Napi::CallbackInfo& info) {
   const int64_t offset = info[2].ToNumber().Int64Value();
   size_t done = 0;
   while (done < bytes.length) {
-    const ssize_t got = pread(fd, bytes.data + done, std::min(bytes.length - done, kMaxCallBytes),
-                              offset + static_cast<int64_t>(done));
+    size_t length = std::min(bytes.length - done, kMaxCallBytes);
+    const ssize_t got =
+        Fails(kFaultRead, &length) ? -1 : pread(fd, bytes.data + done, length, offset + static_cast<int64_t>(done));
     if (got < 0) {
       if (errno == EINTR) continue;
       // A direct read that stopped inside its last block can not go on from there: it met the end.

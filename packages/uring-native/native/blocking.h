@@ -12,6 +12,8 @@ namespace holt {
 int WriteFully(int fd, const uint8_t* data, size_t length, int64_t offset, bool dsync);
 int DataSync(int fd);
 int TruncateFile(int fd, int64_t size);
+// The file's size, or a negative errno.
+int64_t FileSize(int fd);
 // Reserves what lies between the end of the file and `end` by appending zeros, for file systems without fallocate.
 // Appending cannot overwrite what others write meanwhile; if they make the file longer, some zeros may lie behind `end`.
 int AppendZeros(int fd, int64_t end);

@@ -8,7 +8,7 @@
 
 namespace holt {
 
-EnvState::EnvState(napi_env env) : mappings(std::make_shared<MappingTable>()), env_(env) {
+EnvState::EnvState(napi_env env) : mappings(new MappingTable()), env_(env) {
   napi_get_uv_event_loop(env, &loop_);
   napi_add_async_cleanup_hook(env, OnEnd, this, &endHook_);
 }

@@ -95,8 +95,11 @@ Napi::Value LogThread::WriteDsync(const Napi::CallbackInfo& info) {
   command->kind = Kind::kWriteDsync;
   command->fd = info[2].ToNumber().Int32Value();
   void* data = nullptr;
-  napi_get_typedarray_info(info.Env(), bytes, nullptr, &command->length, &data, nullptr, nullptr);
+  napi_value buffer = nullptr;
+  size_t offset = 0;
+  napi_get_typedarray_info(info.Env(), bytes, nullptr, &command->length, &data, &buffer, &offset);
   command->data = static_cast<const uint8_t*>(data);
+  command->pin = PinMemory(info.Env(), buffer, command->data - offset);
   command->offset = info[4].ToNumber().Int64Value();
   command->region = thread->state_->mappings->FindAround(command->data);
   napi_create_reference(info.Env(), bytes, 1, &command->bytes);

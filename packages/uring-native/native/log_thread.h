@@ -10,6 +10,7 @@
 
 #include "env_state.h"
 #include "mapping.h"
+#include "memory_pin.h"
 
 namespace holt {
 
@@ -56,6 +57,7 @@ class LogThread {
     uint64_t dueNs = 0;
     bool keepsLoopAlive = true;
     napi_ref bytes = nullptr;              // held until it is done
+    MemoryPin pin;                         // of memory that can be transferred away
     std::shared_ptr<MappedRegion> region;  // if the bytes lie in a mapping
     int result = 0;
   };

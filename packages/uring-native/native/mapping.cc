@@ -2,9 +2,9 @@
 
 #include <errno.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/vfs.h>
 
+#include "blocking.h"
 #include "env_state.h"
 
 namespace holt {
@@ -54,14 +54,15 @@ Napi::Value MapFile(const Napi::CallbackInfo& info) {
   const int64_t length = info[1].ToNumber().Int64Value();
   if (length <= 0) return Napi::Number::New(env, -EINVAL);
 
-  struct stat stat;
-  if (fstat(fd, &stat) != 0) return Napi::Number::New(env, -errno);
+  const int64_t size = FileSize(fd);
+  if (size < 0) return Napi::Number::New(env, static_cast<double>(size));
   // A store beyond the end of the file would be a bus error.
-  if (stat.st_size < length || !OverwritesInPlace(fd)) return env.Undefined();
+  if (size < length || !OverwritesInPlace(fd)) return env.Undefined();
   void* address = mmap(nullptr, static_cast<size_t>(length), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (address == MAP_FAILED) return Napi::Number::New(env, -errno);
 
-  auto region = std::make_shared<MappedRegion>(static_cast<uint8_t*>(address), static_cast<size_t>(length));
+  std::shared_ptr<MappedRegion> region(
+      new MappedRegion(static_cast<uint8_t*>(address), static_cast<size_t>(length)));
   auto* wrapper = new MappingWrapper{state->nextId++, region, state->mappings};
   state->mappings->wrappers.emplace(wrapper->id, wrapper);
   napi_value buffer;

@@ -8,7 +8,10 @@
 namespace holt {
 namespace {
 
-constexpr size_t kCommandNumbers = 8;
+constexpr size_t kCommandNumbers = 10;
+constexpr size_t kCompletionNumbers = 3;
+constexpr size_t kCompletionsFrom = 2;
+constexpr uint32_t kSmallestArray = 64;
 constexpr size_t kStatxBytes = 256;
 constexpr uint8_t kRequiredOpcodes[] = {kOpNop,  kOpFsync, kOpFallocate, kOpOpenat,   kOpClose,  kOpStatx,
                                         kOpRead, kOpWrite, kOpRenameat,  kOpUnlinkat, kOpLinkat};
@@ -16,17 +19,22 @@ constexpr uint8_t kRequiredOpcodes[] = {kOpNop,  kOpFsync, kOpFallocate, kOpOpen
 struct Bytes {
   uint8_t* data = nullptr;
   size_t length = 0;
+  napi_value buffer = nullptr;
+  size_t offset = 0;  // in the buffer
 };
 
 Bytes BytesAt(napi_env env, napi_value held, uint32_t index) {
   napi_value element;
   napi_typedarray_type type;
   void* data = nullptr;
-  size_t length = 0;
+  Bytes bytes;
   if (napi_get_element(env, held, index, &element) != napi_ok) return {};
-  if (napi_get_typedarray_info(env, element, &type, &length, &data, nullptr, nullptr) != napi_ok) return {};
+  if (napi_get_typedarray_info(env, element, &type, &bytes.length, &data, &bytes.buffer, &bytes.offset) != napi_ok) {
+    return {};
+  }
   if (type != napi_uint8_array) return {};
-  return {static_cast<uint8_t*>(data), length};
+  bytes.data = static_cast<uint8_t*>(data);
+  return bytes;
 }
 
 // A path as the kernel wants it: ended by NUL, so that it cannot read beyond.
@@ -43,8 +51,13 @@ uint64_t Address(const void* pointer) { return static_cast<uint64_t>(reinterpret
 Napi::Value RingBinding::Create(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   EnvState* state = EnvState::Of(env);
+  RingOptions options;
+  options.entries = info[0].ToNumber().Uint32Value();
+  options.submissionThreadIdleMs = info[1].ToNumber().Int32Value();
+  options.fileTable = info[2].ToNumber().Uint32Value();
+  options.bufferTable = info[3].ToNumber().Uint32Value();
   int error = 0;
-  std::unique_ptr<Ring> ring = Ring::Create(info[0].ToNumber().Uint32Value(), &error);
+  std::unique_ptr<Ring> ring = Ring::Create(options, &error);
   if (ring == nullptr) return Napi::Number::New(env, error);
   for (const uint8_t opcode : kRequiredOpcodes) {
     if (!ring->Supports(opcode)) return Napi::Number::New(env, -EOPNOTSUPP);
@@ -61,26 +74,42 @@ Napi::Value RingBinding::Create(const Napi::CallbackInfo& info) {
   uv_poll_start(&binding->poll_, UV_READABLE, OnReadable);
   uv_unref(reinterpret_cast<uv_handle_t*>(&binding->poll_));
 
-  // Larger than what an engine keeps inside its moving heap, so the addresses hold for the arrays' lives.
+  // Larger than what an engine keeps inside its moving heap, so the addresses hold for the arrays' lives. A harvest may
+  // hold what was outstanding and what the completion queue holds beyond that.
+  const uint32_t places = entries < kSmallestArray ? kSmallestArray : entries;
+  binding->capacity_ = places + binding->ring_->completionEntries();
   const Napi::Array held = Napi::Array::New(env, 2 * entries);
-  Napi::Float64Array commands = Napi::Float64Array::New(env, kCommandNumbers * (entries < 64 ? 64 : entries));
-  Napi::Int32Array completions = Napi::Int32Array::New(env, 2 * (entries < 64 ? 64 : entries));
+  Napi::Float64Array commands = Napi::Float64Array::New(env, kCommandNumbers * places);
+  Napi::Int32Array completions =
+      Napi::Int32Array::New(env, kCompletionsFrom + kCompletionNumbers * binding->capacity_);
   binding->commands_ = commands.Data();
   binding->completions_ = completions.Data();
-  napi_create_reference(env, info[1], 1, &binding->onCompletions_);
+  napi_create_reference(env, info[4], 1, &binding->onCompletions_);
   napi_create_reference(env, held, 1, &binding->held_);
   napi_create_reference(env, commands, 1, &binding->commandsRef_);
   napi_create_reference(env, completions, 1, &binding->completionsRef_);
-  binding->harvested_.reserve(entries);
+  binding->harvested_.reserve(binding->capacity_);
+  binding->pins_.resize(entries);
   binding->closingFds_.assign(entries, -1);
+  binding->registered_.assign(options.bufferTable, nullptr);
   binding->id_ = state->nextId++;
   state->rings.emplace(binding->id_, binding);
 
+  const Ring& made = *binding->ring_;
+  const Napi::Array opcodes = Napi::Array::New(env);
+  for (uint32_t opcode = 0; opcode < kNoOpcode; opcode++) {
+    if (made.Supports(static_cast<uint8_t>(opcode))) opcodes.Set(opcodes.Length(), Napi::Number::New(env, opcode));
+  }
   Napi::Object result = Napi::Object::New(env);
-  result.Set("id", Napi::Number::New(env, binding->id_));
-  result.Set("entries", Napi::Number::New(env, entries));
-  result.Set("setupFlags", Napi::Number::New(env, binding->ring_->setupFlags()));
-  result.Set("canTruncate", Napi::Boolean::New(env, binding->ring_->Supports(kOpFtruncate)));
+  const auto number = [&](const char* name, double value) { result.Set(name, Napi::Number::New(env, value)); };
+  number("id", binding->id_);
+  number("entries", entries);
+  number("completionEntries", made.completionEntries());
+  number("setupFlags", made.setupFlags());
+  number("submissionThreadRefusal", made.submissionThreadRefusal());
+  number("fileTableRefusal", made.fileTableRefusal());
+  number("bufferTableRefusal", made.bufferTableRefusal());
+  result.Set("opcodes", opcodes);
   result.Set("held", held);
   result.Set("commands", commands);
   result.Set("completions", completions);
@@ -97,10 +126,17 @@ int RingBinding::PrepareOne(const double* command, napi_value held) {
   const auto start = static_cast<uint64_t>(command[4]);
   const auto length = static_cast<uint32_t>(command[5]);
   const auto flags = static_cast<uint32_t>(command[6]);
+  const auto generation = static_cast<uint32_t>(command[8]);
 
   // Everything that can be refused is looked at before a slot is taken.
+  if (!ring_->IsFree(slot)) return -EBUSY;
   io_uring_sqe filled = {};
   filled.fd = fd;
+  filled.flags = static_cast<uint8_t>(command[7]) & (kEntryLink | kEntryHardLink);
+  if (command[9] >= 0) {
+    filled.fd = static_cast<int32_t>(command[9]);
+    filled.flags |= kEntryFixedFile;
+  }
   switch (opcode) {
     case kOpRead:
     case kOpWrite: {
@@ -109,12 +145,14 @@ int RingBinding::PrepareOne(const double* command, napi_value held) {
       filled.off = offset;
       filled.addr = Address(bytes.data + start);
       filled.len = length;
+      pins_[slot] = PinMemory(env, bytes.buffer, bytes.data - bytes.offset);
       break;
     }
     case kOpFsync:
       filled.fsync_flags = flags;
       break;
     case kOpFallocate:
+      // The kernel has the length in `addr`, the mode in `len`.
       filled.off = offset;
       filled.addr = start;
       filled.len = length;
@@ -161,23 +199,28 @@ int RingBinding::PrepareOne(const double* command, napi_value held) {
     default:
       return -EINVAL;
   }
-  io_uring_sqe* sqe = ring_->Prepare(slot, opcode);
-  if (sqe == nullptr) return -EBUSY;
-  filled.opcode = sqe->opcode;
-  filled.user_data = sqe->user_data;
-  *sqe = filled;
+  ring_->Prepare(slot, generation, opcode, filled);
   return 0;
 }
 
 bool RingBinding::SubmitCommands(uint32_t count) {
   napi_value held;
   if (napi_get_reference_value(state_->env(), held_, &held) != napi_ok) return false;
-  for (uint32_t i = 0; i < count; i++) {
-    const double* command = commands_ + kCommandNumbers * i;
-    const int error = PrepareOne(command, held);
-    if (error != 0) {
-      harvested_.push_back({static_cast<uint32_t>(command[1]), error, static_cast<uint8_t>(command[0])});
+  const auto refuse = [this](uint32_t at, int error) {
+    const double* command = commands_ + kCommandNumbers * at;
+    harvested_.push_back({static_cast<uint32_t>(command[1]), static_cast<uint32_t>(command[8]), error, kNoOpcode});
+  };
+  for (uint32_t first = 0; first < count;) {
+    uint32_t end = first + 1;
+    while (end < count && static_cast<uint8_t>(commands_[kCommandNumbers * (end - 1) + 7]) != 0) end++;
+    for (uint32_t at = first; at < end; at++) {
+      const int error = PrepareOne(commands_ + kCommandNumbers * at, held);
+      if (error == 0) continue;
+      ring_->Unprepare(at - first);
+      for (uint32_t other = first; other < end; other++) refuse(other, other == at ? error : -ECANCELED);
+      break;
     }
+    first = end;
   }
   ring_->Submit(&harvested_);
   ring_->Harvest(&harvested_);
@@ -192,17 +235,21 @@ void RingBinding::NoteDescriptors(const RingCompletion& completion) {
   }
 }
 
-// Moves what was harvested into JavaScript's array. A slot completes at most once a harvest, so it fits.
+// Moves what was harvested into JavaScript's array. What does not fit matches nothing that is outstanding.
 uint32_t RingBinding::Deliver() {
   uint32_t count = 0;
   for (const RingCompletion& completion : harvested_) {
     NoteDescriptors(completion);
-    if (count >= ring_->entries()) break;
-    completions_[2 * count] = static_cast<int32_t>(completion.slot);
-    completions_[2 * count + 1] = completion.result;
-    count++;
+    if (count >= capacity_) break;
+    if (ring_->IsFree(completion.slot)) pins_[completion.slot].reset();
+    int32_t* place = completions_ + kCompletionsFrom + kCompletionNumbers * count++;
+    place[0] = static_cast<int32_t>(completion.slot);
+    place[1] = static_cast<int32_t>(completion.generation);
+    place[2] = completion.result;
   }
   harvested_.clear();
+  completions_[0] = static_cast<int32_t>(ring_->owned());
+  completions_[1] = ring_->broken();
   return count;
 }
 
@@ -231,7 +278,7 @@ napi_value RingBinding::Submit(napi_env env, napi_callback_info info) {
 }
 
 void RingBinding::UpdateLoopReference() {
-  const bool wanted = ring_->inFlight() > 0;
+  const bool wanted = ring_->owned() > 0;
   if (wanted == loopReferenced_) return;
   loopReferenced_ = wanted;
   auto* handle = reinterpret_cast<uv_handle_t*>(&poll_);
@@ -252,17 +299,76 @@ void RingBinding::OnReadable(uv_poll_t* handle, int, int) {
   const Napi::HandleScope scope(state->env());
   const uint32_t count = binding->Deliver();
   binding->UpdateLoopReference();
-  if (count == 0) return;
+  // Without completions there is still news when one was lost, or the ring broke.
+  if (count == 0 && binding->ring_->owned() == binding->ring_->inFlight() && binding->ring_->broken() == 0) return;
   napi_value argument;
   napi_create_uint32(state->env(), count, &argument);
   // May close this binding: nothing of it is used afterwards.
   state->CallBack(binding->onCompletions_, 1, &argument);
 }
 
-Napi::Value RingBinding::InFlight(const Napi::CallbackInfo& info) {
+RingBinding* RingBinding::Find(const Napi::CallbackInfo& info) {
   EnvState* state = EnvState::Of(info.Env());
   const auto found = state->rings.find(info[0].ToNumber().Uint32Value());
-  return Napi::Number::New(info.Env(), found == state->rings.end() ? 0 : found->second->ring_->inFlight());
+  return found == state->rings.end() ? nullptr : found->second;
+}
+
+Napi::Value RingBinding::Wait(const Napi::CallbackInfo& info) {
+  RingBinding* binding = Find(info);
+  if (binding == nullptr) return Napi::Number::New(info.Env(), -EBADF);
+  binding->ring_->Wait(info[1].ToNumber().DoubleValue());
+  binding->ring_->Harvest(&binding->harvested_);
+  const uint32_t delivered = binding->Deliver();
+  binding->UpdateLoopReference();
+  return Napi::Number::New(info.Env(), delivered);
+}
+
+Napi::Value RingBinding::Cancel(const Napi::CallbackInfo& info) {
+  RingBinding* binding = Find(info);
+  if (binding != nullptr) {
+    binding->ring_->Cancel(info[1].ToNumber().Uint32Value(), info[2].ToNumber().Uint32Value());
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value RingBinding::SetFile(const Napi::CallbackInfo& info) {
+  RingBinding* binding = Find(info);
+  const int result = binding == nullptr ? -EBADF
+                                        : binding->ring_->SetFile(info[1].ToNumber().Uint32Value(),
+                                                                  info[2].ToNumber().Int32Value());
+  return Napi::Number::New(info.Env(), result);
+}
+
+Napi::Value RingBinding::SetBuffer(const Napi::CallbackInfo& info) {
+  RingBinding* binding = Find(info);
+  const uint32_t index = info[1].ToNumber().Uint32Value();
+  if (binding == nullptr || index >= binding->registered_.size()) return Napi::Number::New(info.Env(), -EBADF);
+  void* data = nullptr;
+  size_t length = 0;
+  if (info[2].IsTypedArray()) {
+    napi_get_typedarray_info(info.Env(), info[2], nullptr, &length, &data, nullptr, nullptr);
+  }
+  const int result = binding->ring_->SetBuffer(index, static_cast<uint8_t*>(data), length);
+  napi_ref& reference = binding->registered_[index];
+  if (data == nullptr || result == 0) {
+    if (reference != nullptr) napi_delete_reference(info.Env(), reference);
+    reference = nullptr;
+    if (data != nullptr) napi_create_reference(info.Env(), info[2], 1, &reference);
+  }
+  return Napi::Number::New(info.Env(), result);
+}
+
+Napi::Value RingBinding::Use(const Napi::CallbackInfo& info) {
+  RingBinding* binding = Find(info);
+  const RingUse use = binding == nullptr ? RingUse{} : binding->ring_->use();
+  Napi::Object result = Napi::Object::New(info.Env());
+  const auto number = [&](const char* name, uint64_t value) {
+    result.Set(name, Napi::Number::New(info.Env(), static_cast<double>(value)));
+  };
+  number("enters", use.enters);
+  number("fixedFileOperations", use.fixedFileOperations);
+  number("fixedBufferOperations", use.fixedBufferOperations);
+  return result;
 }
 
 Napi::Value RingBinding::CloseById(const Napi::CallbackInfo& info) {
@@ -274,7 +380,7 @@ Napi::Value RingBinding::CloseById(const Napi::CallbackInfo& info) {
 
 void RingBinding::Close() {
   harvested_.clear();
-  ring_->CancelAndDrain(&harvested_);
+  const bool drained = ring_->CancelAndDrain(&harvested_);
   for (const RingCompletion& completion : harvested_) {
     NoteDescriptors(completion);
     if (completion.opcode == kOpOpenat && completion.result >= 0) {
@@ -286,9 +392,11 @@ void RingBinding::Close() {
   state_->rings.erase(id_);
   uv_poll_stop(&poll_);
   ring_.reset();
-  const napi_env env = state_->env();
-  for (const napi_ref reference : {onCompletions_, held_, commandsRef_, completionsRef_}) {
-    napi_delete_reference(env, reference);
+  // Memory that the kernel may still use is never given back.
+  if (drained) {
+    ReleaseReferences();
+  } else {
+    new std::vector<MemoryPin>(std::move(pins_));
   }
   uv_close(reinterpret_cast<uv_handle_t*>(&poll_), [](uv_handle_t* handle) {
     auto* binding = static_cast<RingBinding*>(handle->data);
@@ -296,6 +404,16 @@ void RingBinding::Close() {
     delete binding;
     state->HandleClosed();
   });
+}
+
+void RingBinding::ReleaseReferences() {
+  const napi_env env = state_->env();
+  for (const napi_ref reference : {onCompletions_, held_, commandsRef_, completionsRef_}) {
+    napi_delete_reference(env, reference);
+  }
+  for (const napi_ref reference : registered_) {
+    if (reference != nullptr) napi_delete_reference(env, reference);
+  }
 }
 
 }  // namespace holt

@@ -4,6 +4,8 @@
  * It never downloads anything, and it never fails: where the addon cannot be built (no compiler, not Linux) it leaves
  * none behind, says so in one line, and holt takes its portable path. A stamp of the sources, compiler, Node version
  * and platform tells whether what was built before is still the right one.
+ *
+ * HOLT_NATIVE_SANITIZE=address builds with AddressSanitizer; node must then be started with its library preloaded.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -64,6 +66,7 @@ function stamp(cxx, identity) {
     process.env.CC ?? '',
     process.env.CXXFLAGS ?? '',
     process.env.LDFLAGS ?? '',
+    process.env.HOLT_NATIVE_SANITIZE ?? '',
     process.version,
     `${process.platform}-${process.arch}`,
   ]

@@ -7,23 +7,66 @@ export interface NativeRing {
   readonly id: number
   /** How many operations can be outstanding: the kernel may have clamped what was asked for. */
   readonly entries: number
+  /** The length of the completion queue. */
+  readonly completionEntries: number
   /** The IORING_SETUP flags the kernel took. */
   readonly setupFlags: number
-  /** Whether the kernel's ring can truncate files (Linux 6.9). */
-  readonly canTruncate: boolean
+  /** Zero, or the negative errno with which the kernel refused what was asked for; the ring works without it. */
+  readonly submissionThreadRefusal: number
+  readonly fileTableRefusal: number
+  readonly bufferTableRefusal: number
+  /** The opcodes that the kernel knows (IORING_REGISTER_PROBE). */
+  readonly opcodes: readonly number[]
   /** The buffers of the operation in slot `s`, at `2 s` and `2 s + 1`. What is here stays alive. */
   readonly held: (Uint8Array | undefined)[]
-  /** Eight numbers a command: opcode, slot, fd, offset, start or length, length or mode or mask, flags, unused. */
+  /**
+   * Ten numbers a command: opcode, slot, fd, offset, start or length, length or mode or mask, flags, flags of the
+   * entry, generation, index in the file table or -1.
+   */
   readonly commands: Float64Array
-  /** Two numbers a completion: slot, result. */
+  /**
+   * How many operations the kernel has, zero or the negative errno that broke the ring; then three numbers a
+   * completion: slot, generation, result.
+   */
   readonly completions: Int32Array
+}
+
+/** How often a ring did what, for tests and reports. */
+export interface NativeRingUse {
+  /** Calls of io_uring_enter. */
+  readonly enters: number
+  readonly fixedFileOperations: number
+  readonly fixedBufferOperations: number
+}
+
+/** The part of the addon that a ring is made of. */
+export interface RingAddon {
+  createRing(
+    entries: number,
+    submissionThreadIdleMs: number,
+    fileTable: number,
+    bufferTable: number,
+    onCompletions: (count: number) => void,
+  ): NativeRing | number
+  /** Hands over the first `count` commands. How many completions are in the array, or a negative errno. */
+  submitRing(ring: number, count: number): number
+  /** Blocks until something has completed or the time is over (negative: without end). As {@link submitRing}. */
+  waitRing(ring: number, timeoutMs: number): number
+  cancelRing(ring: number, slot: number, generation: number): void
+  /** Puts a descriptor into the ring's table, -1 takes it out. */
+  setRingFile(ring: number, index: number, fd: number): number
+  /** Registers memory that never moves and is never detached, or gives the place back. */
+  setRingBuffer(ring: number, index: number, bytes: Uint8Array | undefined): number
+  ringUse(ring: number): NativeRingUse
+  /** Cancels what can be and blocks until the kernel owns nothing any more. */
+  closeRing(ring: number): void
 }
 
 /**
  * The functions of the C++ addon. They check no more than memory safety asks; a negative result is an errno. Everything
  * belongs to the thread that loaded it.
  */
-export interface NativeAddon {
+export interface NativeAddon extends RingAddon {
   /**
    * CRC-32C of `length` bytes from `offset`, going on from `seed`, the CRC of the bytes before (0 if none), so that
    * `crc32c(b, ..., crc32c(a, ..., 0))` is that of `a` followed by `b`.
@@ -33,11 +76,6 @@ export interface NativeAddon {
   crc32cSoftware(bytes: Uint8Array, offset: number, length: number, seed: number): number
   /** The memory address of the array's first byte. Memory of a `SharedArrayBuffer` never moves. */
   addressOf(bytes: Uint8Array): number
-
-  createRing(entries: number, onCompletions: (count: number) => void): NativeRing | number
-  submitRing(ring: number, count: number): number
-  ringInFlight(ring: number): number
-  closeRing(ring: number): void
 
   createLogThread(onDone: (command: number, result: number) => void): number
   logWriteDsync(thread: number, command: number, fd: number, bytes: Uint8Array, offset: number): void
@@ -63,6 +101,10 @@ export interface NativeAddon {
   lockFile(path: string): number
   setDirect(fd: number): number
   directAlignment(fd: number): number
+
+  /** For tests: the faults of testing-faults.ts, five numbers each. An empty array disarms. */
+  setFaults(rules: Float64Array): void
+  faultHits(): number[]
 }
 
 export type LoadedAddon = { readonly addon: NativeAddon } | { readonly reason: string }

@@ -116,6 +116,7 @@ const OPEN_FLAGS = [
   'exclusive',
   'truncate',
   'direct',
+  'registered',
 ] as const satisfies readonly (keyof OpenOptions)[]
 
 /** Options of `open`: a known access, boolean flags, and no flag that the access or another flag contradicts. */

@@ -5,9 +5,11 @@ export type {
   IoCounters,
   IoFile,
   IoKind,
+  LatencySummary,
   Mapping,
   OpenOptions,
   ProcessIdentity,
+  QueueCounters,
   ScheduledSync,
   Timer,
   Transfer,
@@ -19,6 +21,21 @@ export { addressOfBytes } from './memory-address.js'
 export { openIo } from './open-io.js'
 export type { IoPreference, OpenIoOptions } from './open-io.js'
 export { isProcessGone, processIdentity } from './process-identity.js'
+export { Ring } from './ring.js'
+export type {
+  ParkOptions,
+  Parked,
+  Queued,
+  RingCapabilities,
+  RingCompletion,
+  RingHandle,
+  RingOp,
+  RingOpenOptions,
+  RingOptions,
+  RingRequest,
+} from './ring-contract.js'
+export { RingFile } from './ring-files.js'
+export type { BufferRegistration } from './ring-tables.js'
 export { UringIo } from './uring-io.js'
 export type { UringIoOptions } from './uring-io.js'
 // What every implementation of Io shares: argument checks, the order of a batch, and the errors of system calls.

@@ -9,6 +9,7 @@ export class NativeFile implements IoFile, TransferFile {
   readonly fd: number
   readonly direct: boolean
   readonly blockSizeBytes: number
+  readonly fileIndex: number
   readonly scheduledSyncs = new Set<ScheduledSync>()
   /** Whether its syncs go to the log thread: it is mapped, or has had a write there. */
   usesLogThread = false
@@ -17,11 +18,12 @@ export class NativeFile implements IoFile, TransferFile {
   #outstanding = 0
   #idleWaiters: (() => void)[] = []
 
-  constructor(path: string, fd: number, direct: boolean, blockSizeBytes: number) {
+  constructor(path: string, fd: number, direct: boolean, blockSizeBytes: number, fileIndex: number) {
     this.path = path
     this.fd = fd
     this.direct = direct
     this.blockSizeBytes = blockSizeBytes
+    this.fileIndex = fileIndex
   }
 
   get stepBytes(): number {

@@ -1,25 +1,23 @@
 import fs from 'node:fs'
 
+import { HoltError } from '@holt/errors'
+
 import type { FileStat } from './io.js'
 import { errnoName } from './native-errno.js'
 import { FSYNC_DATASYNC, OPCODE, pathBytes } from './ring-operations.js'
 import type { RingOperation } from './ring-operations.js'
 import type { RingQueue } from './ring-queue.js'
 import type { TransferFile } from './ring-transfer.js'
+import { STATX_BASIC_STATS, STATX_BYTES, statOf } from './statx.js'
 import { systemError } from './system-error.js'
 
-const { O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG } = fs.constants
+const { O_DIRECTORY, O_RDONLY } = fs.constants
 const O_CLOEXEC = 0o2000000
 
-/** The basic fields of struct statx, and where those that are used lie in it. */
-const STATX_BASIC_STATS = 0x7ff
-const STATX_BYTES = 256
-const STATX_MODE_AT = 28
-const STATX_SIZE_AT = 40
-const STATX_BLOCKS_AT = 48
-const STATX_BLOCK_BYTES = 512
+type Fields = Partial<Omit<RingOperation, 'opcode' | 'completed' | 'abandoned'>>
 
-type Fields = Partial<Omit<RingOperation, 'opcode' | 'completed'>>
+/** Results that are more than success: everything else returns 0. */
+const RETURNS_A_VALUE: ReadonlySet<keyof typeof OPCODE> = new Set(['openat'])
 
 /** The system calls that are no transfers, each as one operation of the ring. */
 export class RingCalls {
@@ -44,17 +42,16 @@ export class RingCalls {
   async stat(file: TransferFile): Promise<FileStat> {
     const bytes = new Uint8Array(STATX_BYTES)
     await this.#call('statx', file.path, { fd: file.fd, bytes, length: STATX_BASIC_STATS })
-    const view = new DataView(bytes.buffer)
-    const type = view.getUint16(STATX_MODE_AT, true) & S_IFMT
-    return {
-      sizeBytes: Number(view.getBigUint64(STATX_SIZE_AT, true)),
-      allocatedBytes: Number(view.getBigUint64(STATX_BLOCKS_AT, true)) * STATX_BLOCK_BYTES,
-      kind: type === S_IFREG ? 'file' : type === S_IFDIR ? 'directory' : 'other',
-    }
+    return statOf(bytes)
   }
 
   async dataSync(file: TransferFile): Promise<void> {
-    await this.#call('fsync', file.path, { fd: file.fd, flags: FSYNC_DATASYNC }, 'fdatasync')
+    await this.#call(
+      'fsync',
+      file.path,
+      { fd: file.fd, fileIndex: file.fileIndex, flags: FSYNC_DATASYNC },
+      'fdatasync',
+    )
   }
 
   async allocate(file: TransferFile, offsetBytes: number, lengthBytes: number): Promise<void> {
@@ -91,7 +88,7 @@ export class RingCalls {
   async #call(opcode: keyof typeof OPCODE, path: string, fields: Fields, syscall?: string): Promise<number> {
     for (;;) {
       const result = await this.#submit(opcode, fields)
-      if (result >= 0) return result
+      if (result >= 0) return expected(opcode, result, path)
       const errno = errnoName(result)
       if (errno !== 'EINTR' && errno !== 'EAGAIN') throw systemError(errno, syscall ?? opcode, path)
     }
@@ -104,9 +101,10 @@ export class RingCalls {
   }
 
   #submit(opcode: keyof typeof OPCODE, fields: Fields): Promise<number> {
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       this.#queue.push({
         fd: -1,
+        fileIndex: -1,
         offset: 0,
         start: 0,
         length: 0,
@@ -116,7 +114,16 @@ export class RingCalls {
         ...fields,
         opcode: OPCODE[opcode],
         completed: resolve,
+        abandoned: reject,
       })
     })
   }
+}
+
+function expected(opcode: keyof typeof OPCODE, result: number, path: string): number {
+  if (result === 0 || RETURNS_A_VALUE.has(opcode)) return result
+  throw new HoltError(
+    'HOLT_RING',
+    `${opcode} of '${path}' gave the unexpected result ${String(result)}, not 0`,
+  )
 }

@@ -1,5 +1,8 @@
+import type { HoltError } from '@holt/errors'
+
 /** Opcodes of io_uring that are used here (linux/io_uring.h). */
 export const OPCODE = {
+  nop: 0,
   fsync: 3,
   fallocate: 17,
   openat: 18,
@@ -9,6 +12,7 @@ export const OPCODE = {
   write: 23,
   renameat: 35,
   unlinkat: 36,
+  mkdirat: 37,
   linkat: 39,
   ftruncate: 55,
 } as const
@@ -22,6 +26,8 @@ export const FSYNC_DATASYNC = 1
 export interface RingOperation {
   readonly opcode: Opcode
   readonly fd: number
+  /** Where the file stands in the ring's table; -1: only `fd` tells. */
+  readonly fileIndex: number
   /** Where in the file, or the new size. */
   offset: number
   /** Of read and write: where in `bytes`. Of fallocate: how many bytes. */
@@ -35,6 +41,8 @@ export interface RingOperation {
   readonly secondPath: Uint8Array | undefined
   /** Called once, with what the kernel returned: at least 0, or a negative errno. May queue further operations. */
   completed(result: number): void
+  /** Called once, instead: the ring broke, and the kernel owns none of the buffers any more. */
+  abandoned(error: HoltError): void
 }
 
 /** A path as the kernel reads it. */

@@ -1,4 +1,4 @@
-import type { HoltError } from '@holt/errors'
+import { HoltError } from '@holt/errors'
 
 import type { Transfer } from './io.js'
 import { errnoName } from './native-errno.js'
@@ -8,15 +8,17 @@ import type { RingQueue } from './ring-queue.js'
 import { endOfFile, systemError } from './system-error.js'
 
 /** The kernel moves at most 2 GiB less a page at once; an even gigabyte keeps direct transfers aligned. */
-const MAX_STEP_BYTES = 2 ** 30
+export const MAX_STEP_BYTES = 2 ** 30
 
 /** How often a transfer that makes no progress is tried again before the system's answer is believed. */
-const MAX_RETRIES = 1000
+export const MAX_RETRIES = 1000
 
 /** What a transfer has to know of its file. */
 export interface TransferFile {
   readonly fd: number
   readonly path: string
+  /** Where it stands in the ring's table, or -1. */
+  readonly fileIndex: number
   /** Of a file that bypasses the page cache: the block size; else 1. */
   readonly stepBytes: number
 }
@@ -27,6 +29,7 @@ type Settled = (error: HoltError | undefined) => void
 class ExactTransfer implements RingOperation {
   readonly opcode: typeof OPCODE.read | typeof OPCODE.write
   readonly fd: number
+  readonly fileIndex: number
   offset: number
   start = 0
   length: number
@@ -36,6 +39,8 @@ class ExactTransfer implements RingOperation {
   readonly #queue: RingQueue
   readonly #file: TransferFile
   readonly #settled: Settled
+  /** Remembered: the array can shrink or be detached while the kernel has it. */
+  readonly #totalBytes: number
   #retries = 0
 
   constructor(
@@ -49,18 +54,30 @@ class ExactTransfer implements RingOperation {
     this.opcode = opcode
     this.#file = file
     this.fd = file.fd
+    this.fileIndex = file.fileIndex
     this.offset = transfer.offsetBytes
     this.bytes = transfer.bytes
-    this.length = Math.min(transfer.bytes.byteLength, MAX_STEP_BYTES)
+    this.#totalBytes = transfer.bytes.byteLength
+    this.length = Math.min(this.#totalBytes, MAX_STEP_BYTES)
     this.#settled = settled
   }
 
   completed(result: number): void {
-    if (result > 0) {
-      this.#retries = 0
-      this.offset += result
-      this.start += result
-      const rest = this.bytes.byteLength - this.start
+    if (this.bytes.byteLength < this.#totalBytes) {
+      this.#settled(memoryLost(this.#totalBytes, this.bytes.byteLength, this.#syscall, this.#file.path))
+      return
+    }
+    if (result > this.length) {
+      this.#settled(impossible(result, this.length, this.#syscall, this.#file.path))
+      return
+    }
+    // A direct write goes on from the last whole block: what it wrote of the next one is written again.
+    const moved = this.opcode === OPCODE.write ? result - (result % this.#file.stepBytes) : result
+    if (result > 0 && (moved > 0 || this.#retries++ < MAX_RETRIES)) {
+      if (moved > 0) this.#retries = 0
+      this.offset += moved
+      this.start += moved
+      const rest = this.#totalBytes - this.start
       if (rest <= 0) {
         this.#settled(undefined)
         return
@@ -74,7 +91,7 @@ class ExactTransfer implements RingOperation {
       this.#queue.push(this)
       return
     }
-    if (result === 0) {
+    if (result >= 0) {
       this.#settled(
         this.opcode === OPCODE.read ? this.#endOfFile() : systemError('EIO', 'pwrite', this.#file.path),
       )
@@ -85,12 +102,39 @@ class ExactTransfer implements RingOperation {
       this.#queue.push(this)
       return
     }
-    this.#settled(systemError(errno, this.opcode === OPCODE.read ? 'pread' : 'pwrite', this.#file.path))
+    this.#settled(systemError(errno, this.#syscall, this.#file.path))
+  }
+
+  abandoned(error: HoltError): void {
+    this.#settled(error)
+  }
+
+  get #syscall(): 'pread' | 'pwrite' {
+    return this.opcode === OPCODE.read ? 'pread' : 'pwrite'
   }
 
   #endOfFile(): HoltError {
-    return endOfFile(this.#file.path, this.offset - this.start, this.bytes.byteLength, this.start)
+    return endOfFile(this.#file.path, this.offset - this.start, this.#totalBytes, this.start)
   }
+}
+
+/** The caller's array was transferred away or made shorter while the kernel used its memory. */
+export function memoryLost(wantedBytes: number, leftBytes: number, syscall: string, path: string): HoltError {
+  return new HoltError(
+    'HOLT_INVALID_ARGUMENT',
+    `the memory of a transfer must stay as it is: of ${String(wantedBytes)} bytes ${String(leftBytes)} are left ` +
+      `after ${syscall} of '${path}'`,
+    { syscall, path },
+  )
+}
+
+/** The kernel says that it moved more than it was asked to. */
+export function impossible(movedBytes: number, askedBytes: number, syscall: string, path: string): HoltError {
+  return new HoltError(
+    'HOLT_RING',
+    `${syscall} of '${path}' completed with ${String(movedBytes)} of ${String(askedBytes)} bytes`,
+    { syscall, path },
+  )
 }
 
 /** One exact transfer. */

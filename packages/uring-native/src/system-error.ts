@@ -11,15 +11,21 @@ const CODE_OF_ERRNO: ReadonlyMap<string, HoltErrorCode> = new Map([
 ])
 
 /**
+ * Calls of which a failure is never merely a want of space: writes that had succeeded did not reach the medium, and
+ * making room does not bring them back.
+ */
+const SYNC_CALLS: ReadonlySet<string> = new Set(['fsync', 'fdatasync', 'datasync', 'syncDirectory'])
+
+/**
  * The error for a system call that failed: `ENOSPC`, `EDQUOT` and `EFBIG` are `HOLT_NO_SPACE`, `EEXIST` is
- * `HOLT_EXISTS`, `ENOENT` is `HOLT_NOT_FOUND`, the rest `HOLT_IO`. All carry `errno`, `syscall` and `path`.
+ * `HOLT_EXISTS`, `ENOENT` is `HOLT_NOT_FOUND`, the rest `HOLT_IO`, and so is whatever a sync failed with. All carry `errno`, `syscall` and `path`.
  *
  * @param errno - the system's name of the error, such as `EIO`
  * @param syscall - the call that failed, such as `pwrite`
  * @param path - the file or directory it was about
  */
 export function systemError(errno: string, syscall: string, path: string, cause?: unknown): HoltError {
-  const code = CODE_OF_ERRNO.get(errno) ?? 'HOLT_IO'
+  const code = SYNC_CALLS.has(syscall) ? 'HOLT_IO' : (CODE_OF_ERRNO.get(errno) ?? 'HOLT_IO')
   return new HoltError(code, `${syscall} of '${path}' failed with ${errno}`, { errno, syscall, path, cause })
 }
 

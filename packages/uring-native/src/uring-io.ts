@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import { HoltError, isHoltError } from '@holt/errors'
 
 import { loadAddon } from './addon.js'
-import type { NativeAddon } from './addon.js'
+import type { NativeAddon, NativeRingUse } from './addon.js'
 import {
   checkAligned,
   checkCallback,
@@ -15,6 +15,7 @@ import {
   checkTransfer,
   checkTransfers,
 } from './arguments.js'
+import { blockSizeOf } from './block-size.js'
 import type {
   FileLock,
   FileStat,
@@ -36,20 +37,27 @@ import { isProcessGone, processIdentity } from './process-identity.js'
 import { RingCalls } from './ring-calls.js'
 import { OPCODE } from './ring-operations.js'
 import { RingQueue } from './ring-queue.js'
+import { RegisteredBuffers, RegisteredFiles } from './ring-tables.js'
+import type { BufferRegistration } from './ring-tables.js'
 import { transferMany, transferOne } from './ring-transfer.js'
 import { endOfFile, fromNodeError, systemError } from './system-error.js'
 import { orderWrites } from './transfer-batch.js'
 
-/** What direct transfers need where the system does not tell: a page is a multiple of every device's block. */
-const FALLBACK_BLOCK_BYTES = 4096
-const SMALLEST_BLOCK_BYTES = 512
-
 const DEFAULT_DEPTH = 256
 const MAX_DEPTH = 4096
+
+/** Files opened as `registered` that are registered; further ones are used by their descriptors. */
+const FILE_TABLE = 64
+
+/** Registered memory is pinned: a bound keeps a large cache from locking the machine's memory. */
+const DEFAULT_BUFFER_TABLE = 32
+const MAX_BUFFER_TABLE = 16_384
 
 export interface UringIoOptions {
   /** Operations that can be with the kernel at once; the kernel may grant fewer. 256 unless given. */
   readonly queueDepth?: number
+  /** How many pieces of memory {@link UringIo.registerBuffers} registers at most. 32 unless given. */
+  readonly registeredBuffers?: number
 }
 
 /**
@@ -64,6 +72,9 @@ export class UringIo implements Io {
   readonly #addon: NativeAddon
   readonly #queue: RingQueue
   readonly #calls: RingCalls
+  readonly #fileTable: RegisteredFiles
+  readonly #bufferTable: RegisteredBuffers
+  readonly #canTruncate: boolean
   readonly #log: LogThread
   readonly #files = new Set<NativeFile>()
   readonly #mappings = new Set<NativeMapping>()
@@ -73,9 +84,12 @@ export class UringIo implements Io {
   readonly #counters = { reads: 0, readBytes: 0, writes: 0, writtenBytes: 0, syncs: 0, otherOperations: 0 }
   #disposed: Promise<void> | undefined
 
-  private constructor(addon: NativeAddon, depth: number) {
+  private constructor(addon: NativeAddon, depth: number, bufferTable: number) {
     this.#addon = addon
-    this.#queue = new RingQueue(addon, depth)
+    this.#queue = new RingQueue(addon, { depth, fileTable: FILE_TABLE, bufferTable })
+    this.#fileTable = new RegisteredFiles(addon, this.#queue.native, FILE_TABLE)
+    this.#bufferTable = new RegisteredBuffers(addon, this.#queue.native, bufferTable)
+    this.#canTruncate = this.#queue.native.opcodes.includes(OPCODE.ftruncate)
     this.#calls = new RingCalls(this.#queue)
     this.#log = new LogThread(addon)
   }
@@ -84,21 +98,43 @@ export class UringIo implements Io {
    * @throws `HOLT_UNSUPPORTED` where the addon is missing or the system refuses io_uring; the message says why
    */
   static create(options: UringIoOptions = {}): UringIo {
-    const depth = options.queueDepth ?? DEFAULT_DEPTH
-    if (!Number.isInteger(depth) || depth < 1 || depth > MAX_DEPTH) {
-      throw new HoltError(
-        'HOLT_INVALID_ARGUMENT',
-        `queueDepth must be an integer from 1 to ${String(MAX_DEPTH)}, found ${String(depth)}`,
-      )
-    }
+    const depth = checkCount(options.queueDepth ?? DEFAULT_DEPTH, 'queueDepth', 1, MAX_DEPTH)
+    const buffers = options.registeredBuffers ?? DEFAULT_BUFFER_TABLE
+    checkCount(buffers, 'registeredBuffers', 0, MAX_BUFFER_TABLE)
     const loaded = loadAddon()
     if ('reason' in loaded) throw new HoltError('HOLT_UNSUPPORTED', loaded.reason)
-    return new UringIo(loaded.addon, depth)
+    return new UringIo(loaded.addon, depth, buffers)
   }
 
   /** A copy: it does not change any more. */
   get counters(): IoCounters {
-    return { ...this.#counters }
+    return {
+      ...this.#counters,
+      queue: {
+        depth: this.#queue.depth,
+        outstanding: this.#queue.outstandingCount,
+        highest: this.#queue.highestOutstandingCount,
+      },
+      latency: this.#queue.latency.summary(),
+    }
+  }
+
+  /** How often the ring was entered, and used registered files and memory. */
+  get ringUse(): NativeRingUse {
+    return this.#addon.ringUse(this.#queue.native.id)
+  }
+
+  /**
+   * Registers memory with the kernel: transfers that lie wholly within one of these ranges skip its mapping and
+   * pinning. Each range is tried for itself; what is refused (RLIMIT_MEMLOCK, the table is full) is used without, and
+   * the result says why. The memory stays pinned until {@link BufferRegistration.release} or `dispose`.
+   *
+   * @throws `HOLT_INVALID_ARGUMENT` unless all are non-empty arrays on SharedArrayBuffers (other memory can be
+   *   detached) that overlap nothing registered; then nothing is registered
+   */
+  registerBuffers(buffers: readonly Uint8Array[]): BufferRegistration {
+    this.#assertUsable()
+    return this.#bufferTable.register(buffers)
   }
 
   // ---- files, promise face -------------------------------------------------------------------------------------
@@ -119,7 +155,8 @@ export class UringIo implements Io {
       // Asked for after opening: a file system that cannot would have made the file before it refused. It is then left
       // as it is, in the page cache.
       if (direct) this.#addon.setDirect(fd)
-      const file = new NativeFile(path, fd, direct, blockSizeOf(this.#addon, fd))
+      const index = options.registered === true ? this.#fileTable.add(fd) : -1
+      const file = new NativeFile(path, fd, direct, blockSizeOf(this.#addon, fd), index)
       this.#files.add(file)
       return file
     })
@@ -225,7 +262,7 @@ export class UringIo implements Io {
     checkLength(sizeBytes, 'a size')
     this.#counters.otherOperations++
     await own.track(
-      this.#queue.canTruncate ? this.#calls.truncate(own, sizeBytes) : this.#log.truncate(own, sizeBytes),
+      this.#canTruncate ? this.#calls.truncate(own, sizeBytes) : this.#log.truncate(own, sizeBytes),
     )
   }
 
@@ -436,7 +473,10 @@ export class UringIo implements Io {
 
   async #close(file: NativeFile): Promise<void> {
     await file.settle()
-    await this.#calls.close(file)
+    this.#fileTable.remove(file.fileIndex)
+    // What the kernel had is back, so a broken ring leaves the descriptor to be closed without it.
+    if (this.#queue.broken !== undefined) check(this.#addon.closeSync(file.fd), 'close', file.path)
+    else await this.#calls.close(file)
   }
 
   /** Where the file system has no fallocate, zeros are appended: holes in what is there stay. */
@@ -492,6 +532,15 @@ export class UringIo implements Io {
   }
 }
 
+function checkCount(count: unknown, name: string, least: number, most: number): number {
+  if (typeof count === 'number' && Number.isInteger(count) && count >= least && count <= most) return count
+  const found = typeof count === 'number' ? String(count) : `a ${typeof count}`
+  throw new HoltError(
+    'HOLT_INVALID_ARGUMENT',
+    `${name} must be an integer from ${String(least)} to ${String(most)}, found ${found}`,
+  )
+}
+
 function totalBytes(transfers: readonly Transfer[]): number {
   let total = 0
   for (const { bytes } of transfers) total += bytes.byteLength
@@ -518,12 +567,6 @@ async function nodeCall<Result>(syscall: string, path: string, call: Promise<Res
   } catch (error) {
     throw fromNodeError(error, syscall, path)
   }
-}
-
-function blockSizeOf(addon: NativeAddon, fd: number): number {
-  const alignment = addon.directAlignment(fd)
-  if (alignment === 0) return FALLBACK_BLOCK_BYTES
-  return Math.max(SMALLEST_BLOCK_BYTES, 2 ** Math.ceil(Math.log2(alignment)))
 }
 
 function notOurs(): HoltError {

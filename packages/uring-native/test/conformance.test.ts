@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 
 import { conformance } from '../src/conformance.js'
 import { FsIo } from '../src/fs-io.js'
-import type { Io } from '../src/io.js'
+import type { Io, Transfer } from '../src/io.js'
 
 /** Canaries: an Io with one defect, and the test of the suite that must see it. */
 interface Canary {
@@ -50,11 +50,19 @@ const CANARIES: readonly Canary[] = [
     defect: 'a batch reports its first error at once',
     spoil: (sound) => ({
       readMany: async (file, parts) => {
-        const reads = parts.map(async ({ offsetBytes, bytes }, i) => {
-          for (let turn = 0; turn < i; turn++) await new Promise(setImmediate)
-          await sound.read(file, offsetBytes, bytes)
-        })
-        await Promise.all(reads)
+        const { sizeBytes } = await sound.stat(file)
+        const isOver = ({ offsetBytes, bytes }: Transfer): boolean =>
+          offsetBytes + bytes.byteLength > sizeBytes
+        const read = ({ offsetBytes, bytes }: Transfer): Promise<void> => sound.read(file, offsetBytes, bytes)
+        const failing = Promise.all(parts.filter(isOver).map(read))
+        // Those that can succeed start only after the error was reported.
+        const others = parts
+          .filter((part) => !isOver(part))
+          .map(async (part) => {
+            await failing.catch(() => new Promise(setImmediate))
+            await read(part)
+          })
+        await Promise.all([failing, ...others])
       },
     }),
     seenBy: 'readMany with a transfer over the end is HOLT_SHORT_TRANSFER, and then lets go of all memory',

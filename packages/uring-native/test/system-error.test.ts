@@ -20,6 +20,13 @@ test.each([
   for (const part of [errno, 'pwrite', '/some/file']) expect(error.message).toContain(part)
 })
 
+test.each(['fsync', 'fdatasync'])(
+  'no space at %s is HOLT_IO: writes that had succeeded are lost',
+  (syscall) => {
+    expect(systemError('ENOSPC', syscall, '/some/file')).toMatchObject({ code: 'HOLT_IO', errno: 'ENOSPC' })
+  },
+)
+
 test('what node:fs throws for a refused call becomes the system error', () => {
   let thrown: unknown
   try {

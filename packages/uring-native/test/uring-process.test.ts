@@ -36,6 +36,42 @@ describe.skipIf(unavailable)('a process with a UringIo', () => {
     })
   }, 60_000)
 
+  test('workers that are terminated with a Ring in flight, reads without end among it, leak nothing either', async () => {
+    await inDirectory(async (directory) => {
+      expect(await node('terminateRings', directory)).toEqual({
+        code: 0,
+        output: 'descriptors 0\ndescriptors 0\n',
+      })
+    })
+  }, 60_000)
+
+  test('process.exit with a Ring that waits for ever exits with its code', async () => {
+    await inDirectory(async (directory) => {
+      expect(await node('exitWithWaitingRing', directory)).toEqual({ code: 7, output: '' })
+    })
+  })
+
+  test('stays while a Ring has something in flight, and ends when it has not', async () => {
+    await inDirectory(async (directory) => {
+      const output = 'still here\n6 completions\n'
+      expect(await node('waitingRingKeepsAlive', directory)).toEqual({ code: 0, output })
+      expect(await node('idleRing', directory)).toEqual({ code: 0, output: 'idle\n' })
+    })
+  })
+
+  test('has its memory to itself when arrays are transferred away while the kernel reads into them', async () => {
+    await inDirectory(async (directory) => {
+      const ended = await run(process.execPath, ['--expose-gc', scenario, 'transferredMemory', directory])
+      expect(ended).toEqual({ code: 0, output: '30 failures, 0 foreign\n' })
+    })
+  })
+
+  test('has no more descriptors after making and disposing many Rings', async () => {
+    await inDirectory(async (directory) => {
+      expect(await node('manyRings', directory)).toEqual({ code: 0, output: 'descriptors 0\n' })
+    })
+  })
+
   test('process.exit with operations in flight exits with its code', async () => {
     await inDirectory(async (directory) => {
       expect(await node('exitWhileBusy', directory)).toEqual({ code: 7, output: '' })

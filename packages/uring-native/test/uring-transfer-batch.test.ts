@@ -10,12 +10,12 @@ const at = (offsetBytes: number, lengthBytes: number, fill = 0): Transfer => ({
 })
 
 describe('orderWrites', () => {
-  it('sorts by offset', () => {
+  it('A17: sorts by offset', () => {
     const [a, b, c] = [at(8192, 10), at(0, 10), at(4096, 10)]
     expect(orderWrites([a, b, c])).toEqual([b, c, a])
   })
 
-  it('keeps only the last of several at an equal offset, even when an earlier one is longer', () => {
+  it('A17: keeps only the last of several at an equal offset, even when an earlier one is longer', () => {
     const long = at(4096, 8192, 1)
     const short = at(4096, 512, 2)
     const beyond = at(8192, 512, 3)
@@ -31,7 +31,7 @@ describe('orderWrites', () => {
     expect(orderWrites([])).toEqual([])
   })
 
-  it('accepts writes that touch and refuses writes that overlap by one byte', () => {
+  it('A17: accepts writes that touch and refuses writes that overlap by one byte', () => {
     expect(orderWrites([at(0, 512), at(512, 512)])).toHaveLength(2)
     const overlapping = (): unknown => orderWrites([at(511, 512), at(0, 512)])
     expect(overlapping).toThrow(/overlap: \[0, 512\) and one at 511/)

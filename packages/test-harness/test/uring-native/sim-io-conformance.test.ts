@@ -27,6 +27,16 @@ suite('in order', { autoAdvance: true })
 suite('reordered', { reorder: true, autoAdvance: true })
 suite('with a clock that stands still', { reorder: true })
 suite('without mappings and locks', { autoAdvance: true, mappings: false, locks: false })
+suite('where every call takes a time of its own', {
+  autoAdvance: true,
+  reorder: true,
+  latency: {
+    read: { leastMs: 0.05, mostMs: 2 },
+    write: { leastMs: 0.1, mostMs: 5 },
+    sync: 4,
+    other: { leastMs: 0, mostMs: 1 },
+  },
+})
 suite('where every call is interrupted and short at times', {
   autoAdvance: true,
   reorder: true,

@@ -1,9 +1,10 @@
 // One scenario of a process's life, named by the first argument. It reports by its output and by how it ends.
+import { execFileSync } from 'node:child_process'
 import { readdirSync, writeSync } from 'node:fs'
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 
-import { UringIo, openIo } from '../../dist/index.js'
+import { Ring, UringIo, openIo } from '../../dist/index.js'
 
 const [scenario, directory] = process.argv.slice(2)
 const descriptors = () => readdirSync('/proc/self/fd').length
@@ -11,12 +12,13 @@ const say = (text) => writeSync(1, `${text}\n`)
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 const openFile = (io, name) => io.open(`${directory}/${name}`, { access: 'readwrite', create: true })
 
-async function terminateWorkers() {
+/** Starts two workers at a time, ends them while they are busy, and reports how many descriptors that left open. */
+async function terminate(script, data) {
   const round = async (number) => {
     const workers = [1, 2].map(
       (i) =>
-        new Worker(new URL('busy-worker.mjs', import.meta.url), {
-          workerData: { directory, name: `${number}-${i}` },
+        new Worker(new URL(script, import.meta.url), {
+          workerData: { directory, name: `${number}-${i}`, ...data },
         }),
     )
     await Promise.all(workers.map((worker) => once(worker, 'message')))
@@ -29,8 +31,102 @@ async function terminateWorkers() {
   say(`descriptors ${descriptors() - before}`)
 }
 
+/** A ring with reads of a pipe in flight, which end only when something is written. */
+async function waitingRing() {
+  execFileSync('mkfifo', [`${directory}/fifo`])
+  const ring = Ring.create()
+  ring.open(0, `${directory}/fifo`, { access: 'readwrite' })
+  await ring.park()
+  ring.poll()
+  const { file } = ring.take(0)
+  for (let handle = 1; handle <= 3; handle++) {
+    ring.queue({ op: 'read', handle, file, offsetBytes: 0, bytes: new Uint8Array(10), once: true })
+  }
+  ring.poll()
+  return { ring, file }
+}
+
 const scenarios = {
-  terminateWorkers,
+  terminateWorkers: () => terminate('busy-worker.mjs', {}),
+
+  async terminateRings() {
+    execFileSync('mkfifo', [`${directory}/fifo`])
+    await terminate('busy-ring-worker.mjs', { submissionThread: false })
+    await terminate('busy-ring-worker.mjs', { submissionThread: true })
+  },
+
+  async exitWithWaitingRing() {
+    await waitingRing()
+    process.exit(7)
+  },
+
+  async waitingRingKeepsAlive() {
+    const { ring, file } = await waitingRing()
+    setTimeout(() => {
+      say('still here')
+      for (let handle = 4; handle <= 6; handle++) {
+        ring.queue({ op: 'write', handle, file, offsetBytes: 0, bytes: new Uint8Array(10), once: true })
+      }
+      ring.poll()
+    }, 20).unref()
+    while (ring.inFlight > 0) {
+      await ring.park()
+      ring.poll()
+    }
+    say(`${ring.completions.length} completions`)
+  },
+
+  async idleRing() {
+    const memory = new Uint8Array(new SharedArrayBuffer(1 << 16))
+    const ring = Ring.create({ submissionThread: true })
+    ring.registerBuffers([memory])
+    ring.open(0, `${directory}/file`, { access: 'readwrite', create: true, registered: true })
+    await ring.park()
+    ring.poll()
+    ring.nop(1) // queued, never handed over
+    say('idle')
+  },
+
+  /** Memory is transferred away while reads wait for it, dropped by its new owner, and taken by others. */
+  async transferredMemory() {
+    const { ring, file } = await waitingRing()
+    for (let handle = 10; handle < 40; handle++) {
+      const bytes = new Uint8Array(4096)
+      ring.queue({ op: 'read', handle, file, offsetBytes: 0, bytes, once: true })
+      ring.poll()
+      structuredClone(bytes.buffer, { transfer: [bytes.buffer] })
+    }
+    globalThis.gc()
+    await pause(20) // what was swept is given back by another thread
+    globalThis.gc()
+    const others = Array.from({ length: 2000 }, () => new Uint8Array(4096))
+    for (let handle = 100; handle < 133; handle++) {
+      const bytes = new Uint8Array(4096).fill(255)
+      ring.queue({ op: 'write', handle, file, offsetBytes: 0, bytes, once: true })
+    }
+    while (ring.inFlight > 0) {
+      await ring.park()
+      ring.poll()
+    }
+    const failures = ring.completions.filter(({ error }) => error?.code === 'HOLT_INVALID_ARGUMENT')
+    say(
+      `${failures.length} failures, ${others.filter((bytes) => bytes.some((byte) => byte !== 0)).length} foreign`,
+    )
+  },
+
+  /** Rings made and disposed in one thread, one after the other and side by side. */
+  async manyRings() {
+    const round = async () => {
+      const rings = Array.from({ length: 5 }, () => Ring.create({ entries: 8 }))
+      for (const ring of rings) ring.open(0, `${directory}/file`, { access: 'readwrite', create: true })
+      for (const ring of rings) await ring.park()
+      for (const ring of rings) await ring.dispose()
+    }
+    await round()
+    const before = descriptors()
+    for (let i = 0; i < 10; i++) await round()
+    say(`descriptors ${descriptors() - before}`)
+  },
 
   async exitWhileBusy() {
     const io = UringIo.create()
