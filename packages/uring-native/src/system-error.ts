@@ -18,7 +18,8 @@ const SYNC_CALLS: ReadonlySet<string> = new Set(['fsync', 'fdatasync', 'datasync
 
 /**
  * The error for a system call that failed: `ENOSPC`, `EDQUOT` and `EFBIG` are `HOLT_NO_SPACE`, `EEXIST` is
- * `HOLT_EXISTS`, `ENOENT` is `HOLT_NOT_FOUND`, the rest `HOLT_IO`, and so is whatever a sync failed with. All carry `errno`, `syscall` and `path`.
+ * `HOLT_EXISTS`, `ENOENT` is `HOLT_NOT_FOUND`, the rest `HOLT_IO`, and so is whatever a sync failed with. All carry
+ * `errno`, `syscall` and `path`.
  *
  * @param errno - the system's name of the error, such as `EIO`
  * @param syscall - the call that failed, such as `pwrite`
