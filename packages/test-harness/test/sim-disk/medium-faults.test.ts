@@ -56,6 +56,7 @@ describe('bit rot', () => {
     const mapping = await io.map(file, 4096)
     disk.rot({ path: '/d/f', offsetBytes: 100, bit: 1 })
     expect(runs(mapping?.bytes)).toBe('0x100 2x1 0x3995')
+    expect(afterPowerLosses(disk, bytesOf)).toEqual(['0x100 2x1 0x3995'])
     await io.sync(file)
     expect(afterPowerLosses(disk, bytesOf, 50)).toEqual(['0x100 2x1 0x3995'])
   })
