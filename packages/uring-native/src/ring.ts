@@ -494,8 +494,7 @@ export class Ring<Handle extends RingHandle = RingHandle> {
       }
       const aborted = (): void => {
         finish(() => {
-          // Whatever the caller gave as a reason is what the caller gets.
-          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors
+          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the caller gets the reason it gave
           reject(signal?.reason)
         })
       }
