@@ -129,19 +129,6 @@ describe.each(['fs', 'auto'] as const)('a database on the disk, io %s', (io) => 
     expect(db.stats().journal?.unstableBytes).toBe(0)
   })
 
-  it('a write called in any microtask around the end of the queue is applied', async () => {
-    const db = await openAt({ io })
-    const tree = await db.tree('t', { valueEncoding: 'utf8' })
-    // Conditional writes of frames that are absent always take the queue; so does whatever is called right behind them.
-    for (let hops = 0; hops < 12; hops++) {
-      let chain: Promise<unknown> = tree.putIfAbsent(`first-${String(hops)}`, 'x')
-      for (let hop = 0; hop < hops; hop++) chain = chain.then(() => undefined)
-      await chain.then(() => tree.putIfAbsent(`second-${String(hops)}`, 'y'))
-      await db.sync()
-    }
-    expect([...tree.keys()]).toHaveLength(24)
-  })
-
   it('sync waits for what was called before it, not for what comes after', async () => {
     const db = await openAt({ io })
     const tree = await db.tree('t', { valueEncoding: 'utf8' })
