@@ -1,4 +1,4 @@
-import { ENVELOPE_BYTES, FRAME_BYTES, PAGE_BYTES } from '@holt/blob-buf-pool'
+import { ENVELOPE_BYTES, FRAME_BYTES, FRAME_UNIT_BYTES, PAGE_BYTES, USED_UNITS } from '@holt/blob-buf-pool'
 
 /**
  * The bytes of an index frame. Little-endian throughout; every node starts on a multiple of 8.
@@ -8,7 +8,8 @@ import { ENVELOPE_BYTES, FRAME_BYTES, PAGE_BYTES } from '@holt/blob-buf-pool'
  *
  * ```
  * frame header, from byte 640 (ENVELOPE_BYTES)
- *   640  bumpUnits      u32   first unit never used; nodes lie in [FIRST_REF, bumpUnits)
+ *   640  bumpUnits      u32   first unit never used; nodes lie in [FIRST_REF, bumpUnits). The store reads it too: pages
+ *                             wholly behind it are not stored
  *   644  freeUnits      u32   units on the free lists
  *   648  deadUnits      u32   units lost until the next compaction (blocks too large for a free list)
  *   652  entryCount     u16   entries in use
@@ -61,7 +62,7 @@ import { ENVELOPE_BYTES, FRAME_BYTES, PAGE_BYTES } from '@holt/blob-buf-pool'
  * together with their frame, numbered from 0; none is added to a frame later.
  */
 
-export const BUMP_UNITS = ENVELOPE_BYTES
+export const BUMP_UNITS = USED_UNITS
 export const FREE_UNITS = ENVELOPE_BYTES + 4
 export const DEAD_UNITS = ENVELOPE_BYTES + 8
 export const ENTRY_COUNT = ENVELOPE_BYTES + 12
@@ -79,7 +80,7 @@ export const ENTRY_LIVE_COUNT = 4
 export const ENTRY_MAX_KEY = 6
 export const ENTRY_VALUE_BYTES = 8
 
-export const UNIT_BYTES = 8
+export const UNIT_BYTES = FRAME_UNIT_BYTES
 export const FIRST_REF = PAGE_BYTES / UNIT_BYTES
 export const MAX_USABLE_BYTES = FRAME_BYTES
 /**

@@ -4,10 +4,13 @@ export {
   ENVELOPE_BYTES,
   FRAME_BYTES,
   FRAME_SHIFT,
+  FRAME_UNIT_BYTES,
   MAX_BLOB_ID,
   PAGE_BYTES,
   PAGES_PER_FRAME,
   slotNumber,
+  USED_UNITS,
+  usedPages,
 } from './frame.js'
 export type { BlobId, Slot } from './frame.js'
 export { LATCH_LIMIT_MS, LatchTable } from './latch.js'

@@ -10,17 +10,23 @@ import type { BlobId } from '@holt/blob-buf-pool'
  * cannot be told whether the commit became durable, the store settles that by itself before the next flush, or fails
  * every later one with `HOLT_POISONED`.
  *
+ * A frame says itself which of its pages are in use (`usedPages` of `@holt/blob-buf-pool`). Those are kept; the others
+ * need not be, and whoever reads a frame must not look at them.
+ *
  * Errors: `HOLT_NOT_FOUND` for a blob that is not there, `HOLT_CORRUPT` for bytes that fail their checks (naming file,
  * blob and page), `HOLT_NO_SPACE` and `HOLT_IO` from beneath, `HOLT_CLOSED` after `close`.
  */
 export interface BlobStore {
   readonly supports: BlobStoreSupport
 
-  /** Fills `into` (one frame) with the blob. */
+  /** Fills `into` (one frame) with the blob; its pages not in use hold whatever they like. */
   read(id: BlobId, into: Uint8Array): Promise<void>
   /** Each blob into its own buffer, at queue depth. The first error is reported, after all have come back. */
   readMany(reads: readonly BlobRead[]): Promise<void>
-  /** Fills `into` with the bytes from `offsetBytes` on; both multiples of a page. Only with `supports.rangedReads`. */
+  /**
+   * Fills `into` with the bytes from `offsetBytes` on; both multiples of a page. Pages not in use become zeros. Only with
+   * `supports.rangedReads`.
+   */
   readRange(id: BlobId, offsetBytes: number, into: Uint8Array): Promise<void>
   /** As `read`, blocking. Only with `supports.syncReads`. */
   readSync(id: BlobId, into: Uint8Array): void

@@ -1,4 +1,12 @@
-import { FRAME_BYTES, FrameAbsent, MAX_BLOB_ID, PAGE_BYTES, Slab, blobId } from '@holt/blob-buf-pool'
+import {
+  FRAME_BYTES,
+  FrameAbsent,
+  MAX_BLOB_ID,
+  PAGE_BYTES,
+  Slab,
+  blobId,
+  usedPages,
+} from '@holt/blob-buf-pool'
 import type { BlobId, Slot } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
 import type { BlobStore } from './blob-store.js'
@@ -138,7 +146,8 @@ export class BufferManager {
         }
       } else if (state === FLUSHING) {
         const copy = this.#growSlot()
-        this.slab.bytes(copy).set(this.slab.bytes(slot))
+        const frame = this.slab.bytes(slot)
+        this.slab.bytes(copy).set(frame.subarray(0, usedPages(frame) * PAGE_BYTES))
         // The committer may have finished with it meanwhile: then it can be changed where it is.
         if (!this.slots.move(slot, FLUSHING, SUPERSEDED)) {
           this.#release(copy)

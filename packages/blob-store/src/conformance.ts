@@ -6,6 +6,8 @@ import {
   FRAME_BYTES,
   MAX_BLOB_ID,
   PAGE_BYTES,
+  PAGES_PER_FRAME,
+  USED_UNITS,
 } from '@holt/blob-buf-pool'
 import { type HoltErrorCode, isHoltError } from '@holt/errors'
 import { type BlobStore, MAX_NOTE_BYTES } from './blob-store.js'
@@ -41,8 +43,8 @@ export interface ConformanceOptions {
 
 const NOTE = new Uint8Array([1, 2, 3])
 
-/** A frame over shared memory, as the engine's are; every page of it depends on `seed`. */
-function frameOf(seed: number): Uint8Array {
+/** A frame over shared memory, as the engine's are; every byte of its owner depends on `seed`, and `pages` are in use. */
+function frameOf(seed: number, pages = PAGES_PER_FRAME): Uint8Array {
   const frame = new Uint8Array(new SharedArrayBuffer(FRAME_BYTES))
   let state = seed >>> 0
   const words = new Uint32Array(frame.buffer)
@@ -50,6 +52,7 @@ function frameOf(seed: number): Uint8Array {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
     words[i] = state
   }
+  words[USED_UNITS / 4] = (pages * PAGE_BYTES) / 8
   return frame
 }
 
@@ -57,10 +60,11 @@ function emptyFrame(): Uint8Array {
   return new Uint8Array(new SharedArrayBuffer(FRAME_BYTES))
 }
 
-/** Compares what belongs to the frame's owner. */
-function assertSameFrame(found: Uint8Array, seed: number): void {
-  const expected = frameOf(seed)
-  assert.equal(Buffer.compare(found.subarray(ENVELOPE_BYTES), expected.subarray(ENVELOPE_BYTES)), 0)
+/** Compares what belongs to the frame's owner, in the pages in use. */
+function assertSameFrame(found: Uint8Array, seed: number, pages = PAGES_PER_FRAME): void {
+  const expected = frameOf(seed, pages)
+  const end = pages * PAGE_BYTES
+  assert.equal(Buffer.compare(found.subarray(ENVELOPE_BYTES, end), expected.subarray(ENVELOPE_BYTES, end)), 0)
 }
 
 async function assertHolds(store: BlobStore, id: BlobId, seed: number): Promise<void> {
@@ -271,6 +275,39 @@ export function conformance(options: ConformanceOptions): void {
       [FRAME_BYTES, PAGE_BYTES],
     ] as const) {
       await assertRejects(() => store.readRange(one, offset, new Uint8Array(length)), 'HOLT_INVALID_ARGUMENT')
+    }
+  })
+
+  test('of a frame that uses few pages those are kept, over every kind of write and read', async (target) => {
+    let { store } = target
+    for (const [round, pages] of [128, 1, 2, 77, 1, 128].entries()) {
+      await store.write(one, frameOf(round, pages))
+      for (const flushed of [false, true]) {
+        if (flushed) {
+          await store.flush(NOTE)
+          store = await target.reopen()
+        }
+        // The reader's buffer holds something else already.
+        const into = frameOf(99)
+        await store.read(one, into)
+        assertSameFrame(into, round, pages)
+        if (store.supports.syncReads) {
+          const again = frameOf(99)
+          store.readSync(one, again)
+          assertSameFrame(again, round, pages)
+        }
+        if (!store.supports.rangedReads) continue
+        const whole = frameOf(99)
+        await store.readRange(one, 0, whole)
+        assertSameFrame(whole, round, pages)
+        assert.equal(
+          whole.subarray(pages * PAGE_BYTES).every((byte) => byte === 0),
+          true,
+        )
+        const last = frameOf(99).subarray(0, PAGE_BYTES)
+        await store.readRange(one, FRAME_BYTES - PAGE_BYTES, last)
+        assert.equal(Buffer.compare(last, whole.subarray(FRAME_BYTES - PAGE_BYTES)), 0)
+      }
     }
   })
 
@@ -534,6 +571,27 @@ export function conformance(options: ConformanceOptions): void {
         await assertHolds(store, one, 1)
       }
       await assertHolds(store, two, 2)
+    })
+
+    test('a changed byte of a page in use is an error, one of another page is nothing', async (target) => {
+      const { store } = target
+      for (const [offset, matters] of [
+        [0, true],
+        [USED_UNITS, true],
+        [3 * PAGE_BYTES - 1, true],
+        [3 * PAGE_BYTES, false],
+        [FRAME_BYTES - 1, false],
+      ] as const) {
+        await store.write(one, frameOf(1, 3))
+        await store.flush(NOTE)
+        await target.corrupt?.(one, offset)
+        const into = emptyFrame()
+        if (matters) await assertRejects(() => store.read(one, into), 'HOLT_CORRUPT')
+        else {
+          await store.read(one, into)
+          assertSameFrame(into, 1, 3)
+        }
+      }
     })
   }
 }

@@ -1,7 +1,7 @@
-import { type BlobId, FRAME_BYTES, PAGE_BYTES } from '@holt/blob-buf-pool'
+import { type BlobId, FRAME_BYTES, PAGE_BYTES, usedPages } from '@holt/blob-buf-pool'
 import { HoltError, isHoltError } from '@holt/errors'
 import type { Io, IoFile, Transfer } from '@holt/uring-native'
-import { checkFrame, checkHeaderPage, checkPages } from './frame-envelope.js'
+import { checkHeaderPage, checkPages } from './frame-envelope.js'
 import type { Mapping } from './mapping-table.js'
 
 export const DATA_NAME = 'blobs.dat'
@@ -35,8 +35,8 @@ export class FrameReader {
     let place = this.#placeOf(id)
     for (;;) {
       try {
-        await this.#io.read(this.#file, place.diskSlot * FRAME_BYTES, into)
-        checkFrame(into, id, place.headerCrc, this.#where(place))
+        await this.#io.read(this.#file, place.diskSlot * FRAME_BYTES, stored(into, place))
+        this.#check(id, into, place)
         return
       } catch (error) {
         place = this.#movedFrom(id, place, error)
@@ -48,8 +48,8 @@ export class FrameReader {
     let place = this.#placeOf(id)
     for (;;) {
       try {
-        this.#io.readSync(this.#file, place.diskSlot * FRAME_BYTES, into)
-        checkFrame(into, id, place.headerCrc, this.#where(place))
+        this.#io.readSync(this.#file, place.diskSlot * FRAME_BYTES, stored(into, place))
+        this.#check(id, into, place)
         return
       } catch (error) {
         place = this.#movedFrom(id, place, error)
@@ -57,7 +57,19 @@ export class FrameReader {
     }
   }
 
-  /** Whole pages; page 0 is read along, since it holds the checksums of the others. */
+  /** The pages that the manifest names must be those that the frame says it uses. */
+  #check(id: BlobId, frame: Uint8Array, place: Mapping): void {
+    checkHeaderPage(frame, id, place.headerCrc, this.#where(place))
+    if (usedPages(frame) !== place.pages) {
+      throw new HoltError(
+        'HOLT_CORRUPT',
+        `${this.#where(place)}, blob ${String(id)}: ${String(usedPages(frame))} pages in use; the manifest names ${String(place.pages)}`,
+      )
+    }
+    checkPages(frame, frame.subarray(PAGE_BYTES, place.pages * PAGE_BYTES), 1, id, this.#where(place))
+  }
+
+  /** Whole pages; page 0 is read along, since it holds the checksums of the others. Pages not in use become zeros. */
   async readRange(id: BlobId, offsetBytes: number, into: Uint8Array): Promise<void> {
     let place = this.#placeOf(id)
     const page0 = new Uint8Array(PAGE_BYTES)
@@ -66,13 +78,17 @@ export class FrameReader {
       const where = this.#where(place)
       try {
         // A range from page 0 on brings page 0 itself.
-        const transfers: Transfer[] = [{ offsetBytes: start + offsetBytes, bytes: into }]
+        const storedBytes = Math.min(into.length, Math.max(0, place.pages * PAGE_BYTES - offsetBytes))
+        const there = into.subarray(0, storedBytes)
+        const transfers: Transfer[] = []
+        if (storedBytes > 0) transfers.push({ offsetBytes: start + offsetBytes, bytes: there })
         if (offsetBytes > 0) transfers.unshift({ offsetBytes: start, bytes: page0 })
         await this.#io.readMany(this.#file, transfers)
         const header = offsetBytes > 0 ? page0 : into.subarray(0, PAGE_BYTES)
         checkHeaderPage(header, id, place.headerCrc, where)
         const firstPage = Math.max(1, offsetBytes / PAGE_BYTES)
-        checkPages(header, into.subarray(firstPage * PAGE_BYTES - offsetBytes), firstPage, id, where)
+        checkPages(header, there.subarray(firstPage * PAGE_BYTES - offsetBytes), firstPage, id, where)
+        into.fill(0, storedBytes)
         return
       } catch (error) {
         place = this.#movedFrom(id, place, error)
@@ -105,6 +121,11 @@ export class FrameReader {
   #where({ diskSlot }: Mapping): string {
     return `${this.#file.path} at ${String(diskSlot * FRAME_BYTES)}`
   }
+}
+
+/** The part of a frame that is stored there. */
+function stored(into: Uint8Array, { pages }: Mapping): Uint8Array {
+  return into.subarray(0, pages * PAGE_BYTES)
 }
 
 /** The data file as the writing thread sees it. */
@@ -151,10 +172,11 @@ export class FrameWriter {
     this.#slots = slots
   }
 
+  /** Writes the pages in use of each frame; what else the disk slot holds stays as it is. */
   async write(frames: readonly { readonly diskSlot: number; readonly frame: Uint8Array }[]): Promise<void> {
     const transfers = frames.map(({ diskSlot, frame }) => ({
       offsetBytes: diskSlot * FRAME_BYTES,
-      bytes: frame,
+      bytes: frame.subarray(0, usedPages(frame) * PAGE_BYTES),
     }))
     await this.#io.writeMany(this.#file, transfers)
   }

@@ -2,7 +2,7 @@ import { HoltError } from '@holt/errors'
 import { MAX_BLOB_ID } from '@holt/blob-buf-pool'
 
 /** Slots of a data file: twice as many as blobs, since a frame that is written anew needs a second one for a while. */
-export const MAX_DISK_SLOTS = 2 * (MAX_BLOB_ID + 1)
+export const MAX_DISK_SLOTS = 2 * (MAX_BLOB_ID + 1) - 1
 
 /**
  * Which slots of a data file are taken: one bit each. The lowest free one is handed out first, so that the file stays

@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path'
-import { type BlobId, FRAME_BYTES } from '@holt/blob-buf-pool'
+import { type BlobId, FRAME_BYTES, usedPages } from '@holt/blob-buf-pool'
 import { HoltError, isHoltError } from '@holt/errors'
 import type { Io } from '@holt/uring-native'
 import type {
@@ -286,7 +286,7 @@ export class FileBlobStore implements BlobStore {
       }
       await writer.reach(reach)
       for (const { id, diskSlot, frame } of taken) {
-        staged.push([id, { diskSlot, headerCrc: sealFrame(frame, id) }])
+        staged.push([id, { diskSlot, pages: usedPages(frame), headerCrc: sealFrame(frame, id) }])
       }
       await writer.write(taken)
     } catch (error) {

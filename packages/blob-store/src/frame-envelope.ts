@@ -1,5 +1,12 @@
 import { HoltError } from '@holt/errors'
-import { type BlobId, ENVELOPE_BYTES, FRAME_BYTES, PAGE_BYTES, PAGES_PER_FRAME } from '@holt/blob-buf-pool'
+import {
+  type BlobId,
+  ENVELOPE_BYTES,
+  FRAME_BYTES,
+  PAGE_BYTES,
+  PAGES_PER_FRAME,
+  usedPages,
+} from '@holt/blob-buf-pool'
 import { crc32c } from '@holt/uring-native/crc32c'
 
 /**
@@ -14,12 +21,13 @@ import { crc32c } from '@holt/uring-native/crc32c'
  *    16  birth seq        f64   kept as found
  *    24  last seq         f64   kept as found
  *    32  reserved         96 B  0
- *   128  page checksums   128 × u32: CRC-32C of each 4 KiB page; that of page 0 itself is 0 here
- *   640  (the owner's)
+ *   128  page checksums   128 × u32: CRC-32C of each 4 KiB page; 0 for page 0 itself and for pages not in use
+ *   640  used units       u32   the owner's: tells which pages are in use, see `usedPages`
+ *   644  (the owner's)
  * ```
  *
- * Page 0 carries the checksums of all other pages, and whoever names the frame (the manifest) keeps the CRC-32C of
- * page 0. So one number vouches for all 524 288 bytes, and a single page can be checked with page 0 alone.
+ * Page 0 carries the checksums of all other pages in use, and whoever names the frame (the manifest) keeps the CRC-32C
+ * of page 0. So one number vouches for every byte that is stored, and a single page can be checked with page 0 alone.
  */
 export const ENVELOPE_MAGIC = 0x4654_4c48
 export const ENVELOPE_VERSION = 1
@@ -47,8 +55,8 @@ function assertFrame(frame: Uint8Array): void {
 }
 
 /**
- * Fills in the envelope of a frame that is about to be stored, page checksums included, and returns the CRC-32C of
- * page 0. Keeps the two seqs. Throws `HOLT_INVALID_ARGUMENT` when `frame` is not one frame long.
+ * Fills in the envelope of a frame that is about to be stored, checksums of the pages in use included, and returns the
+ * CRC-32C of page 0. Keeps the two seqs. Throws `HOLT_INVALID_ARGUMENT` when `frame` is not one frame long.
  */
 export function sealFrame(frame: Uint8Array, id: BlobId): number {
   assertFrame(frame)
@@ -59,10 +67,12 @@ export function sealFrame(frame: Uint8Array, id: BlobId): number {
   view.setUint32(BLOB_ID, id, true)
   view.setUint32(RESERVED, 0, true)
   frame.fill(0, RESERVED_TAIL, PAGE_CRCS)
+  const pages = usedPages(frame)
   view.setUint32(PAGE_CRCS, 0, true)
-  for (let page = 1; page < PAGES_PER_FRAME; page++) {
+  for (let page = 1; page < pages; page++) {
     view.setUint32(PAGE_CRCS + page * 4, crc32c(frame, page * PAGE_BYTES, PAGE_BYTES, 0), true)
   }
+  frame.fill(0, PAGE_CRCS + pages * 4, ENVELOPE_BYTES)
   return crc32c(frame, 0, PAGE_BYTES, 0)
 }
 
@@ -125,13 +135,13 @@ export function checkPages(
 }
 
 /**
- * Checks a whole frame as it was read: page 0 against `headerCrc`, every other page against page 0. `where` names the
+ * Checks a frame as it was read: page 0 against `headerCrc`, every other page in use against page 0. `where` names the
  * file and place. Throws `HOLT_CORRUPT` naming blob and page, or `HOLT_VERSION`.
  */
 export function checkFrame(frame: Uint8Array, id: BlobId, headerCrc: number, where: string): void {
   assertFrame(frame)
   checkHeaderPage(frame, id, headerCrc, where)
-  checkPages(frame, frame.subarray(PAGE_BYTES), 1, id, where)
+  checkPages(frame, frame.subarray(PAGE_BYTES, usedPages(frame) * PAGE_BYTES), 1, id, where)
 }
 
 /** The envelope's and the owner's part of page 0 never overlap. */

@@ -33,7 +33,7 @@ import type { Mapping } from './mapping-table.js'
  *        note                                 16  note bytes      u32
  *                                             20  reserved        u32   0
  *                                             24  mappings, removals (u32 blob ids), note
- * mapping (12 B): u32 blob id, u32 disk slot, u32 CRC-32C of the frame's page 0
+ * mapping (12 B): u32 blob id, u32 disk slot (25 bits) | pages stored - 1 (7 bits), u32 CRC-32C of the frame's page 0
  *
  * a record's sector
  *     0  sector CRC-32C   u32   of bytes 4 … 511
@@ -55,6 +55,7 @@ export const SECTOR_HEADER_BYTES = 24
 export const SECTOR_PAYLOAD_BYTES = SECTOR_BYTES - SECTOR_HEADER_BYTES
 export const NO_NOTE = 0xffff_ffff
 export const MAPPING_BYTES = 12
+export const MAPPING_SLOT_BITS = 25
 export const RECORD_FIXED_BYTES = 24
 export const BODY_FIXED_BYTES = 8
 
@@ -106,9 +107,9 @@ export function sectorsOfPayload(payloadBytes: number): number {
 
 function putMappings(view: DataView, from: number, mappings: ManifestImage['mappings']): number {
   let at = from
-  for (const [id, { diskSlot, headerCrc }] of mappings) {
+  for (const [id, { diskSlot, pages, headerCrc }] of mappings) {
     view.setUint32(at, id, true)
-    view.setUint32(at + 4, diskSlot, true)
+    view.setUint32(at + 4, diskSlot | ((pages - 1) << MAPPING_SLOT_BITS), true)
     view.setUint32(at + 8, headerCrc, true)
     at += MAPPING_BYTES
   }

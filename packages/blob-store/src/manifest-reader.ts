@@ -8,6 +8,7 @@ import {
   MANIFEST_MAGIC,
   MANIFEST_VERSION,
   MAPPING_BYTES,
+  MAPPING_SLOT_BITS,
   NO_NOTE,
   RECORD_FIXED_BYTES,
   SECTOR,
@@ -202,11 +203,16 @@ class ManifestReader {
   #readMappings(view: DataView, from: number, count: number, place: number): void {
     for (let i = 0, at = from; i < count; i++, at += MAPPING_BYTES) {
       const id = view.getUint32(at, true)
-      const diskSlot = view.getUint32(at + 4, true)
+      const slotAndPages = view.getUint32(at + 4, true)
+      const diskSlot = slotAndPages & (2 ** MAPPING_SLOT_BITS - 1)
       if (id < 1 || id > MAX_BLOB_ID || diskSlot >= MAX_DISK_SLOTS) {
         throw this.#corrupt(place, `blob ${String(id)} in disk slot ${String(diskSlot)} is out of range`)
       }
-      this.#mappings.set(blobId(id), { diskSlot, headerCrc: view.getUint32(at + 8, true) })
+      this.#mappings.set(blobId(id), {
+        diskSlot,
+        pages: (slotAndPages >>> MAPPING_SLOT_BITS) + 1,
+        headerCrc: view.getUint32(at + 8, true),
+      })
     }
   }
 

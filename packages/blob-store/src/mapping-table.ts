@@ -1,9 +1,12 @@
 import { HoltError } from '@holt/errors'
 import { blobId, type BlobId, MAX_BLOB_ID } from '@holt/blob-buf-pool'
 
-/** Where a frame lies on disk, and the checksum of its first page. */
+/** Where a frame lies on disk, how much of it, and the checksum of its first page. */
 export interface Mapping {
+  /** Below 2^25 - 1. */
   readonly diskSlot: number
+  /** Pages that are stored, 1 … 128: see `usedPages`. */
+  readonly pages: number
   readonly headerCrc: number
 }
 
@@ -19,7 +22,8 @@ export interface Mapping {
  *   4  blobs mapped            i32
  *   8  instances               i32   how many stores have attached
  *  12  writer                  i32   the instance that writes; 0: none yet
- *  64  entry of blob 0 …       i64: disk slot + 1 (upper 32 bits; 0: no such blob) | header checksum (lower 32)
+ *  64  entry of blob 0 …       i64: pages - 1 (7 bits) | disk slot + 1 (25 bits; 0: no such blob)
+ *                              | header checksum (lower 32)
  * ```
  *
  * The buffer is address space: memory is taken where entries are used.
@@ -66,13 +70,18 @@ export class MappingTable {
   get(id: BlobId): Mapping | undefined {
     if (id >= this.capacity) return undefined
     const entry = Atomics.load(this.#entries, id)
-    const slotAndOne = Number(entry >> 32n)
-    if (slotAndOne === 0) return undefined
-    return { diskSlot: slotAndOne - 1, headerCrc: Number(entry & LOW) }
+    if (entry === 0n) return undefined
+    const upper = Number(entry >> 32n)
+    return {
+      diskSlot: (upper & SLOT_MASK) - 1,
+      pages: (upper >>> SLOT_BITS) + 1,
+      headerCrc: Number(entry & LOW),
+    }
   }
 
   set(id: BlobId, mapping: Mapping): void {
-    const entry = (BigInt(mapping.diskSlot + 1) << 32n) | BigInt(mapping.headerCrc)
+    const upper = (mapping.diskSlot + 1) | ((mapping.pages - 1) << SLOT_BITS)
+    const entry = (BigInt(upper) << 32n) | BigInt(mapping.headerCrc)
     if (Atomics.exchange(this.#entries, id, entry) === 0n) Atomics.add(this.#control, COUNT, 1)
     if (id > Atomics.load(this.#control, HIGHEST)) Atomics.store(this.#control, HIGHEST, id)
   }
@@ -108,4 +117,6 @@ const HIGHEST = 0
 const COUNT = 1
 const INSTANCES = 2
 const WRITER = 3
+const SLOT_BITS = 25
+const SLOT_MASK = 2 ** SLOT_BITS - 1
 const LOW = 0xffff_ffffn

@@ -1,4 +1,4 @@
-import { type BlobId, FRAME_BYTES, MAX_BLOB_ID } from '@holt/blob-buf-pool'
+import { type BlobId, MAX_BLOB_ID, PAGE_BYTES, usedPages } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
 import type { BlobRead, BlobStore, BlobStoreStats, BlobStoreSupport, BlobWrite } from './blob-store.js'
 import { sealFrame } from './frame-envelope.js'
@@ -18,6 +18,7 @@ interface Image {
 export class MemoryBlobStore implements BlobStore {
   readonly supports: BlobStoreSupport = { syncReads: true, rangedReads: true, atomicFlush: true }
   readonly #queue = new OneAtATime()
+  /** Of each frame the pages in use. */
   readonly #staged = new Map<BlobId, Uint8Array | 'deleted'>()
   #image: Image = { frames: new Map(), note: undefined }
   #closed = false
@@ -56,7 +57,9 @@ export class MemoryBlobStore implements BlobStore {
 
   async readRange(id: BlobId, offsetBytes: number, into: Uint8Array): Promise<void> {
     assertRange(offsetBytes, into)
-    into.set(this.#frameOf(id).subarray(offsetBytes, offsetBytes + into.byteLength))
+    const stored = this.#frameOf(id).subarray(offsetBytes, offsetBytes + into.byteLength)
+    into.set(stored)
+    into.fill(0, stored.length)
   }
 
   has(id: BlobId): boolean {
@@ -94,9 +97,7 @@ export class MemoryBlobStore implements BlobStore {
     await this.#mutate(() => {
       for (const [id, frame] of frames) {
         sealFrame(frame, id)
-        const copy = new Uint8Array(FRAME_BYTES)
-        copy.set(frame)
-        this.#staged.set(id, copy)
+        this.#staged.set(id, Uint8Array.from(frame.subarray(0, usedPages(frame) * PAGE_BYTES)))
       }
     })
   }

@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { blobId, FRAME_BYTES, PAGE_BYTES } from '@holt/blob-buf-pool'
+import { blobId, FRAME_BYTES, PAGE_BYTES, USED_UNITS } from '@holt/blob-buf-pool'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import type { FileBlobStoreOptions } from '../src/index.js'
 import { FileBlobStore } from '../src/index.js'
@@ -181,6 +181,25 @@ describe('frames on disk', () => {
       expect(await seedIn(store, one)).toBe(round + 100)
     }
     expect(statSync(file('blobs.dat')).size).toBe(8 * FRAME_BYTES)
+  })
+
+  it('only the pages in use are written, and read', async () => {
+    const { open, faulty } = desk()
+    const store = await open()
+    const frame = frameOf(7)
+    // 10 001 units: into the 20th page.
+    new DataView(frame.buffer).setUint32(USED_UNITS, 10_001, true)
+    await store.write(one, frame)
+    await store.flush(note(1))
+    const { writtenBytes, readBytes } = faulty.real.counters
+    await store.write(one, frame)
+    expect(faulty.real.counters.writtenBytes - writtenBytes).toBe(20 * PAGE_BYTES)
+    const into = emptyFrame()
+    store.readSync(one, into)
+    await store.read(one, into)
+    expect(faulty.real.counters.readBytes - readBytes).toBe(40 * PAGE_BYTES)
+    expect(into[20 * PAGE_BYTES - 1]).toBe(7)
+    expect(into[20 * PAGE_BYTES]).toBe(0)
   })
 
   it('the slot of a flushed frame is not written before the next flush has completed', async () => {

@@ -11,6 +11,7 @@ import {
 } from '../src/manifest-format.js'
 import { LOG_ROOM_BYTES } from '../src/manifest-log.js'
 import { readManifest } from '../src/manifest-reader.js'
+import type { Mapping } from '../src/mapping-table.js'
 import { codeOf } from './support/frames.js'
 
 const storeId = new Uint8Array(16).fill(7)
@@ -23,7 +24,10 @@ function meaningOf(bytes: Uint8Array): string {
 
 function change(...[mappings, removals, note]: [[number, number][], number[], number[]]): ManifestChange {
   return {
-    mappings: mappings.map(([id, diskSlot]) => [blobId(id), { diskSlot, headerCrc: 1000 + diskSlot }]),
+    mappings: mappings.map(([id, diskSlot]) => [
+      blobId(id),
+      { diskSlot, pages: 128 - diskSlot, headerCrc: 1000 + diskSlot },
+    ]),
     removals: removals.map(blobId),
     note: new Uint8Array(note),
   }
@@ -36,7 +40,7 @@ class Sheet {
   number: number
   readonly seed: number
 
-  constructor(mappings: [BlobId, { diskSlot: number; headerCrc: number }][] = []) {
+  constructor(mappings: [BlobId, Mapping][] = []) {
     const { bytes, announcedBytes, seed } = encodeSnapshot(
       { mappings, note: undefined },
       { storeId, recordNumber: 40, frameBytes: FRAME_BYTES, roomBytes: LOG_ROOM_BYTES },
@@ -62,7 +66,7 @@ class Sheet {
 }
 
 function tinySheet(): Sheet {
-  return new Sheet([[blobId(9), { diskSlot: 2, headerCrc: 5 }]])
+  return new Sheet([[blobId(9), { diskSlot: 2, pages: 17, headerCrc: 5 }]])
     .append(change([[1, 0]], [], [1]))
     .append(change([[2, 1]], [], [2, 2]))
     .append(
@@ -79,8 +83,8 @@ describe('manifest', () => {
     const state = readManifest(tinySheet().bytes, 'manifest')
     expect(new Map(state.mappings)).toEqual(
       new Map([
-        [9, { diskSlot: 2, headerCrc: 5 }],
-        [1, { diskSlot: 3, headerCrc: 1003 }],
+        [9, { diskSlot: 2, pages: 17, headerCrc: 5 }],
+        [1, { diskSlot: 3, pages: 125, headerCrc: 1003 }],
       ]),
     )
     expect(state.recordNumber).toBe(43)
@@ -148,7 +152,7 @@ describe('manifest', () => {
 
   it('records of another snapshot never count', async () => {
     const sheet = tinySheet()
-    const other = new Sheet([[blobId(8), { diskSlot: 2, headerCrc: 5 }]])
+    const other = new Sheet([[blobId(8), { diskSlot: 2, pages: 17, headerCrc: 5 }]])
     const stray = encodeRecord(change([[5, 9]], [], []), sheet.number + 1, sheet.bytes.length, other.seed)
     sheet.bytes.set(stray, sheet.end)
     expect(await codeOf(() => meaningOf(sheet.bytes))).toBe('HOLT_CORRUPT')

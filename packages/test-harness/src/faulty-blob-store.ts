@@ -1,4 +1,4 @@
-import { FRAME_BYTES, MAX_BLOB_ID } from '@holt/blob-buf-pool'
+import { FRAME_BYTES, MAX_BLOB_ID, PAGE_BYTES, usedPages } from '@holt/blob-buf-pool'
 import type { BlobId } from '@holt/blob-buf-pool'
 import type { BlobRead, BlobStore, BlobStoreStats, BlobStoreSupport, BlobWrite } from '@holt/blob-store'
 import { HoltError, isHoltError } from '@holt/errors'
@@ -16,7 +16,7 @@ export type BlobOperation = 'read' | 'write' | 'delete' | 'flush'
  * - `delay`: it waits for so many turns of the event loop first.
  * - `block`: it waits until {@link FaultyBlobStore.release}.
  * - `shorten`: a read stops half-way with `HOLT_SHORT_TRANSFER`.
- * - `tear`: a write stores the first half of the new frame over the second half of the old one, and succeeds.
+ * - `tear`: a write stores the first half of what the new frame uses over the rest of the old one, and succeeds.
  */
 export type BlobFaultAction = 'fail' | 'fail-late' | 'delay' | 'block' | 'shorten' | 'tear'
 
@@ -170,7 +170,7 @@ export class FaultyBlobStore implements BlobStore {
   async #torn({ id, frame }: BlobWrite): Promise<BlobWrite> {
     const mixed = new Uint8Array(frame.length)
     if (this.#inner.has(id)) await this.#inner.read(id, mixed)
-    mixed.set(frame.subarray(0, frame.length / 2))
+    mixed.set(frame.subarray(0, (usedPages(frame) * PAGE_BYTES) / 2))
     return { id, frame: mixed }
   }
 
