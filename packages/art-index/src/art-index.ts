@@ -14,6 +14,7 @@ import {
   ENTRY_HIGH_WATER,
   ENTRY_TABLE,
   FIRST_REF,
+  LARGE_VALUE,
   LEAF,
   LEAF_HEADER_BYTES,
   MAX_INDEX_KEY_BYTES,
@@ -41,6 +42,7 @@ import {
 import { ADDED, applyPut, NO_ROOM } from './put.js'
 import { makeRoom } from './spill.js'
 import { Tree } from './tree.js'
+import { checkCopy, ValueFrames } from './value-frames.js'
 
 export interface ArtIndexOptions {
   /** Bytes of each frame that may be used, page 0 included. Default all; tests take less, so that frames spill early. */
@@ -70,8 +72,10 @@ export class ArtIndex implements ArtIndexContract {
   foundLength = 0
   /** Begins as a fraction, so that the engine keeps this field as a double from the first. */
   foundVersion = 0.5
+  foundLarge = false
   readonly #tree: Tree
   readonly #value = new ValueSource()
+  readonly #foundFrames: ValueFrames
 
   private constructor(source: FrameSource, rootId: BlobId, options: ArtIndexOptions) {
     if (source.slab.frameBytes !== FRAME_BYTES) {
@@ -86,6 +90,7 @@ export class ArtIndex implements ArtIndexContract {
     this.usableBytes = tree.usableBytes
     this.key = tree.keyBytes.subarray(0, MAX_INDEX_KEY_BYTES)
     this.#tree = tree
+    this.#foundFrames = new ValueFrames(source)
   }
 
   /** A new, empty tree: allocates its root frame. Throws `HOLT_INVALID_ARGUMENT` on options out of range. */
@@ -108,6 +113,11 @@ export class ArtIndex implements ArtIndexContract {
 
   get changes(): number {
     return this.#tree.changes
+  }
+
+  /** Bytes of the largest value that `put` takes. */
+  get maxValueBytes(): number {
+    return this.#tree.maxValueBytes
   }
 
   /** Throws `FrameAbsent` as `FrameSource.fault` does, `HOLT_CORRUPT` on bytes the index never wrote. */
@@ -222,10 +232,16 @@ export class ArtIndex implements ArtIndexContract {
           )
         }
         if (restLength !== 0 && !sameBytes(u32, node + 3, keyWords, depth, restLength)) return false
+        const high = u32[node + 2] | 0
+        this.foundVersion = (high & 0x1f_ffff) * TWO_32 + u32[node + 1]
+        if ((high & LARGE_VALUE) !== 0) {
+          this.#findLarge(u32, node, id, ref)
+          return true
+        }
+        this.foundLarge = false
         this.foundBytes = u8
         this.foundOffset = base + valueOffset
         this.foundLength = valueLength
-        this.foundVersion = (u32[node + 2] & 0x1f_ffff) * TWO_32 + u32[node + 1]
         return true
       }
       const length = word >>> 16
@@ -239,6 +255,25 @@ export class ArtIndex implements ArtIndexContract {
       entry = (word >>> 3) & 0x3ff
     }
     throw corruptNode(id, 0, 'more frames above it than a key has bytes')
+  }
+
+  #findLarge(u32: Uint32Array, node: number, id: number, ref: number): void {
+    const frames = this.#foundFrames
+    frames.take(u32, node, id, ref)
+    this.foundLarge = true
+    this.foundBytes = NO_BYTES
+    this.foundOffset = 0
+    this.foundLength = frames.lengthBytes
+  }
+
+  readFound(target: Uint8Array, targetOffset: number, from: number, length: number): void {
+    if (this.foundLarge) {
+      this.#foundFrames.read(target, targetOffset, from, length)
+      return
+    }
+    checkCopy(this.foundLength, target, targetOffset, from, length)
+    const start = this.foundOffset + from
+    target.set(this.foundBytes.subarray(start, start + length), targetOffset)
   }
 
   /**
@@ -258,7 +293,7 @@ export class ArtIndex implements ArtIndexContract {
     if (sourceLength > tree.maxValueBytes) {
       throw new HoltError(
         'HOLT_VALUE_TOO_LARGE',
-        `a value has ${String(sourceLength)} bytes; at most ${String(tree.maxValueBytes)} fit a frame`,
+        `a value has ${String(sourceLength)} bytes; at most ${String(tree.maxValueBytes)} are allowed`,
       )
     }
     if (!(sourceOffset >= 0 && sourceLength >= 0 && sourceOffset + sourceLength <= source.length)) {

@@ -13,11 +13,20 @@ export interface ArtIndexContract {
 
   /** Looks a key up. When true the `found…` fields say where it is, until the next call of any method. */
   find(keyLength: number): boolean
-  /** Bytes of the segment in which the found value lies. */
+  /** Bytes of the segment in which the found value lies; empty when it is large. */
   foundBytes: Uint8Array
   foundOffset: number
+  /** The whole value's, also when it is large. */
   foundLength: number
   foundVersion: number
+  /** The found value lies in frames of its own: {@link ArtIndexContract.readFound} copies out of them. */
+  foundLarge: boolean
+  /**
+   * Copies bytes `from … from + length` of the found value to `target` at `targetOffset`, frame by frame. Valid as long
+   * as the `found…` fields are, and over other calls of its own. Throws `FrameAbsent` as `FrameSource.fault` does (load
+   * the frame and call again: the fields stay), `HOLT_INVALID_ARGUMENT` for bytes outside value or target.
+   */
+  readFound(target: Uint8Array, targetOffset: number, from: number, length: number): void
 
   /**
    * Puts value `source[sourceOffset … + sourceLength)`. Returns whether the key is new. `version` is a commit seq, a
@@ -75,9 +84,14 @@ export interface CursorContract {
   /** The key, or common prefix with its delimiter, of the last step: the first `keyLength` bytes. */
   readonly key: Uint8Array
   readonly keyLength: number
-  /** After KEY, where its value is, until the next call of any method of the index or a cursor. */
+  /** After KEY, where its value is, until the next call of any method of the index or a cursor; empty when it is large. */
   readonly valueBytes: Uint8Array
   readonly valueOffset: number
+  /** The whole value's, also when it is large. */
   readonly valueLength: number
   readonly version: number
+  /** The value lies in frames of its own: {@link CursorContract.readValue} copies out of them. */
+  readonly valueLarge: boolean
+  /** As `ArtIndexContract.readFound`, for the entry that the cursor is at. */
+  readValue(target: Uint8Array, targetOffset: number, from: number, length: number): void
 }

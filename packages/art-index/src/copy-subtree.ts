@@ -1,8 +1,10 @@
+import { chainInFront } from './entry-chain.js'
 import { corruptNode } from './corruption.js'
 import type { FrameViews } from './frame-views.js'
 import {
   BUMP_UNITS,
   CROSSING,
+  descriptorAt,
   ENTRY_BYTES,
   ENTRY_CROSSING_HEAD,
   ENTRY_LIVE_COUNT,
@@ -10,6 +12,7 @@ import {
   ENTRY_TABLE,
   ENTRY_VALUE_BYTES,
   FIRST_REF,
+  LARGE_VALUE,
   LEAF,
   NODE256,
   unitsOfWord,
@@ -28,7 +31,7 @@ const list = createChildList()
 
 /**
  * Copies the subtree below `ref` of one frame to the bump pointer of another, depth first in key order, as root of
- * `entry`, and writes that entry: root, chain of crossings, live count, value bytes, and the exact length of its longest
+ * `entry`, and writes that entry: root, chain of crossings and large leaves, live count, value bytes, and the exact length of its longest
  * key. What lies below its crossings is not looked at: `keyBoundBytes` bounds the length of every key below `ref`, from there on.
  * `dropPrefix`: the root is copied without its prefix.
  */
@@ -80,14 +83,16 @@ export function copySubtree(
 
     if (type === LEAF) {
       liveCount++
-      valueBytes += word >>> 16
+      if ((from.u32[node + 2] & LARGE_VALUE) === 0) {
+        valueBytes += word >>> 16
+      } else {
+        valueBytes += from.u32[descriptorAt(from.u32, node)]
+        chain = chainInFront(to, toBase, bump, chain)
+      }
       const length = depth + ((word >>> 3) & 0x1fff)
       if (length > longest) longest = length
     } else if (type === CROSSING) {
-      u16[copy * 2 + 4] = chain
-      u16[copy * 2 + 5] = 0
-      if (chain !== 0) u16[nodeAt(toBase, chain) * 2 + 5] = bump
-      chain = bump
+      chain = chainInFront(to, toBase, bump, chain)
       longest = keyBoundBytes
     } else if (type <= NODE256) {
       const childDepth = depth + (copiedWord >>> 16)

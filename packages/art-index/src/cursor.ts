@@ -10,6 +10,7 @@ import {
   ENTRY_BYTES,
   ENTRY_TABLE,
   FIRST_REF,
+  LARGE_VALUE,
   LEAF,
   LEAF_HEADER_BYTES,
   MAX_ENTRIES,
@@ -21,6 +22,7 @@ import {
   UNIT_BYTES,
 } from './layout.js'
 import { existingBlob, type ReadableTree } from './readable-tree.js'
+import { checkCopy, ValueFrames } from './value-frames.js'
 
 /** A tree that may change between a cursor's steps. */
 export interface CursorTree extends ReadableTree {
@@ -115,12 +117,17 @@ export class Cursor implements CursorContract {
   valueBytes: Uint8Array = NO_BYTES
   valueOffset = 0
   valueLength = 0
+  valueLarge = false
+  readonly #valueFrames: ValueFrames
   /** Index of the found leaf's first word in `#u32`. */
   #leafWord = -1
+  /** Version of the leaf, where its frame may have left: that of a large value. */
+  #largeVersion = 0
 
   /** Throws `HOLT_INVALID_ARGUMENT` on an empty delimiter. Reads nothing yet. */
   constructor(tree: CursorTree, options: CursorOptions = {}) {
     this.#tree = tree
+    this.#valueFrames = new ValueFrames(tree.source)
     const { slab } = tree.source
     const segment = slab.segments[0]
     this.#frameBytes = slab.frameBytes
@@ -150,6 +157,7 @@ export class Cursor implements CursorContract {
     this.#ended = false
     this.keyLength = 0
     this.valueLength = 0
+    this.valueLarge = false
     this.#leafWord = -1
   }
 
@@ -160,8 +168,19 @@ export class Cursor implements CursorContract {
   get version(): number {
     const word = this.#leafWord
     if (word < 0) return 0
+    if (this.valueLarge) return this.#largeVersion
     const u32 = this.#u32
     return u32[word + 1] + (u32[word + 2] & 0x1f_ffff) * 0x1_0000_0000
+  }
+
+  readValue(target: Uint8Array, targetOffset: number, from: number, length: number): void {
+    if (this.valueLarge) {
+      this.#valueFrames.read(target, targetOffset, from, length)
+      return
+    }
+    checkCopy(this.valueLength, target, targetOffset, from, length)
+    const start = this.valueOffset + from
+    target.set(this.valueBytes.subarray(start, start + length), targetOffset)
   }
 
   /**
@@ -185,6 +204,7 @@ export class Cursor implements CursorContract {
     this.#rootPending = false
     this.keyLength = 0
     this.valueLength = 0
+    this.valueLarge = false
     this.#leafWord = -1
     return END
   }
@@ -363,7 +383,9 @@ export class Cursor implements CursorContract {
         this.valueBytes = this.#u8
         this.valueOffset = value
         this.valueLength = valueLength
+        this.valueLarge = false
         this.#leafWord = node >>> 2
+        if ((this.#u32[(node >>> 2) + 2] & LARGE_VALUE) !== 0) this.#takeLarge(node >>> 2, ref)
         return KEY
       }
 
@@ -411,6 +433,21 @@ export class Cursor implements CursorContract {
     }
   }
 
+  #takeLarge(word: number, ref: number): void {
+    const frames = this.#valueFrames
+    try {
+      frames.take(this.#u32, word, this.#blob, ref)
+    } catch (error) {
+      this.#end()
+      throw error
+    }
+    this.#largeVersion = this.version
+    this.valueBytes = NO_BYTES
+    this.valueOffset = 0
+    this.valueLength = frames.lengthBytes
+    this.valueLarge = true
+  }
+
   /** Makes the level above point at the child it has just handed out. */
   #leave(at: number): void {
     if (this.#top < 0) this.#rootPending = true
@@ -423,6 +460,7 @@ export class Cursor implements CursorContract {
     this.#resumeSelf = false
     this.#resumeBelow = false
     this.valueLength = 0
+    this.valueLarge = false
     this.#leafWord = -1
     return COMMON_PREFIX
   }

@@ -1,5 +1,6 @@
 import type { BlobId } from '@holt/blob-buf-pool'
 import { compactFrame } from './compact-frame.js'
+import { chainMoved, unchain } from './entry-chain.js'
 import { MATCH, PATH_CROSSING, PATH_ENTRY, PATH_ID, type Outcome } from './descent.js'
 import { allocateUnits, freeUnits, hasRoom, usedUnits, wasteUnits } from './frame-allocator.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
@@ -9,10 +10,10 @@ import {
   CROSSING,
   ENTRY_BYTES,
   ENTRY_COUNT,
-  ENTRY_CROSSING_HEAD,
   ENTRY_LIVE_COUNT,
   ENTRY_TABLE,
   ENTRY_VALUE_BYTES,
+  LARGE_VALUE,
   LEAF,
   LEAF_HEADER_BYTES,
   leafUnits,
@@ -33,14 +34,21 @@ export function applyDelete(tree: Tree, keyLength: number): void {
   prepare(tree, keyLength)
   let frame = descent.frames - 1
   let id = descent.at(frame, PATH_ID) as BlobId
+  tree.oldFrames.takeFromLeaf(id, descent.ref)
   let slot: number = source.writable(id)
   let views: FrameViews = segmentOf(source, slot)
   let base = frameBase(source, slot)
   let entry = descent.at(frame, PATH_ENTRY)
-  const word = views.u32[nodeAt(base, descent.ref)]
+  const node = nodeAt(base, descent.ref)
+  const word = views.u32[node]
+  const isLarge = (views.u32[node + 2] & LARGE_VALUE) !== 0
   const stats = base + ENTRY_TABLE + entry * ENTRY_BYTES
   views.u16[(stats + ENTRY_LIVE_COUNT) >>> 1] -= 1
-  views.f64[(stats + ENTRY_VALUE_BYTES) >>> 3] -= word >>> 16
+  views.f64[(stats + ENTRY_VALUE_BYTES) >>> 3] -= isLarge ? tree.oldFrames.lengthBytes : word >>> 16
+  if (isLarge) {
+    unchain(views, base, entry, descent.ref)
+    tree.oldFrames.free()
+  }
   freeUnits(views, base, descent.ref, unitsOfWord(word))
   while (unlink(tree, views, base, entry) && frame > 0) {
     const entries = views.u16[(base + ENTRY_COUNT) >>> 1] - 1
@@ -73,14 +81,8 @@ function prepare(tree: Tree, keyLength: number): void {
 
 /** Takes a crossing out of its entry's chain and frees it. */
 function dropCrossing(views: FrameViews, base: number, entry: number, ref: number): void {
-  const { u16, u32 } = views
-  const links = nodeAt(base, ref) * 2 + 4
-  const next = u16[links]
-  const previous = u16[links + 1]
-  if (previous === 0) u16[(base + ENTRY_TABLE + entry * ENTRY_BYTES + ENTRY_CROSSING_HEAD) >>> 1] = next
-  else u16[nodeAt(base, previous) * 2 + 4] = next
-  if (next !== 0) u16[nodeAt(base, next) * 2 + 5] = previous
-  freeUnits(views, base, ref, unitsOfWord(u32[nodeAt(base, ref)]))
+  unchain(views, base, entry, ref)
+  freeUnits(views, base, ref, unitsOfWord(views.u32[nodeAt(base, ref)]))
 }
 
 /**
@@ -157,6 +159,7 @@ function mergeWithOnlyChild(
   if (isLeaf) {
     const value = childPath + ((childLength + 3) & ~3)
     u8.copyWithin(to + ((length + 3) & ~3), value, value + valueLength)
+    if ((u32[mergedNode + 2] & LARGE_VALUE) !== 0) chainMoved(views, base, entry, merged)
   }
   if (i === 0) setLink(views, base, entry, 0, 0, merged)
   else setLink(views, base, entry, nodes[i * 2 - 2], nodes[i * 2 - 1], merged)

@@ -32,6 +32,6 @@ export interface FrameSource {
   writable(id: BlobId): Slot
   /** A fresh, resident, dirty frame, its bytes from `ENVELOPE_BYTES` on zeroed up to the end of page 0. */
   allocate(): BlobId
-  /** Gives a resident frame up. Its id is not handed out again before no durable image names it. */
+  /** Gives a frame up, resident or not. Its id is not handed out again before no durable image names it. */
   free(id: BlobId): void
 }

@@ -12,6 +12,8 @@ export {
   MAX_INLINE_VALUE_BYTES,
   MAX_KEY_BYTES,
   MAX_USABLE_BYTES,
+  MAX_VALUE_BYTES,
+  MAX_VALUE_FRAMES,
   MIN_USABLE_BYTES,
 } from './layout.js'
 export { countPrefix, isPrefixEmpty } from './prefix-count.js'
@@ -21,4 +23,4 @@ export { treeStatistics } from './statistics.js'
 export type { StatisticsTree, TreeStatistics } from './statistics.js'
 export { MAX_PROBLEMS, verifyTree } from './verify.js'
 export type { TreeProblem, VerifiableTree, VerifyReport } from './verify.js'
-export { maxKeyBytes, maxValueBytes } from './limits.js'
+export { maxInlineValueBytes, maxKeyBytes, maxValueBytes, valueFrameCount } from './limits.js'

@@ -23,10 +23,10 @@ import { ENVELOPE_BYTES, FRAME_BYTES, FRAME_UNIT_BYTES, PAGE_BYTES, USED_UNITS }
  *
  * entry (16 B): a subtree whose parent node lies in the parent frame
  *   0  rootRef       u16   root node; 0: this entry number is unused (or, in the root frame, the tree is empty)
- *   2  crossingHead  u16   first of the crossings below this entry, chained through the crossings themselves
+ *   2  crossingHead  u16   first of the crossings and large leaves below this entry, chained through themselves
  *   4  liveCount     u16   keys (leaves) below this entry that lie in this frame
  *   6  maxKeyBytes   u16   no key below this entry, frames below included, has more bytes from here on. Only ever raised
- *   8  valueBytes    f64   sum of the value lengths of those leaves
+ *   8  valueBytes    f64   sum of the value lengths of those leaves, large ones at their full length
  * ```
  *
  * Nodes. Word 0 of each: bits 0-2 the type, the rest as drawn.
@@ -34,7 +34,8 @@ import { ENVELOPE_BYTES, FRAME_BYTES, FRAME_UNIT_BYTES, PAGE_BYTES, USED_UNITS }
  * ```
  * leaf      w0: type | restLength << 3 (13 bits) | valueLength << 16
  *           w1: version bits 0-31   w2: version bits 32-52 (21 bits) | flags << 21
- *           12: rest of the key, padded with zeros to a multiple of 4; then the value
+ *           12: rest of the key, padded with zeros to a multiple of 4; then the value. With flag 1 (LARGE_VALUE) the
+ *           leaf is large: instead of the value stands its descriptor, and valueLength is that one's length
  * inner     w0: type | childCount << 3 (10 bits) | prefixLength << 16
  *           w1: terminal ref u16 (the leaf of the key that ends here, restLength 0) | reserved u16
  *   node4     8: 4 keys     12: 4 refs u16                          20: prefix
@@ -46,6 +47,26 @@ import { ENVELOPE_BYTES, FRAME_BYTES, FRAME_UNIT_BYTES, PAGE_BYTES, USED_UNITS }
  *           w2: next in the entry's chain u16 | previous u16 (0: the head)
  *           12: prefix
  * ```
+ *
+ * A value larger than an eighth of a frame's nodes lies in 1 to 33 frames of its own, which hold nothing else and never
+ * change once written.
+ *
+ * ```
+ * descriptor  0: length of the value u32, bytes
+ *             4: next in the entry's chain u16 | previous u16 (0: the head)
+ *             8: blob id u32 of each of its frames, in order
+ *
+ * value frame, from byte 640
+ *   640  bumpUnits  u32   first unit behind the bytes
+ *   644  dataBytes  u32   bytes of the value that lie here
+ *   648  part       u32   which frame of the value this is, counted from 0
+ *   652  0          u32   where a frame of nodes counts its entries, which are never none
+ *  4096  the bytes
+ * ```
+ *
+ * All frames of a value but its last hold the same number of bytes: the value's length, divided by their number and
+ * rounded up to whole pages. So length and number say where each byte is. Whoever frees a large leaf frees its frames;
+ * the chain leads to those below an entry without a walk of its nodes.
  *
  * Node4 and node16 keep their keys ascending; unused keys and refs repeat the last one in use. Node48 fills positions
  * 0 … childCount - 1 without gaps (removing moves the last one down). In every inner node childCount does not count the
@@ -96,6 +117,13 @@ export const NODE48 = 4
 export const NODE256 = 5
 export const CROSSING = 6
 
+/** Bit of a leaf's w2: its value lies in frames of its own. */
+export const LARGE_VALUE = 1 << 21
+export const DESCRIPTOR_BYTES = 8
+export const MAX_VALUE_FRAMES = 33
+export const VALUE_DATA_BYTES = ENVELOPE_BYTES + 4
+export const VALUE_PART = ENVELOPE_BYTES + 8
+
 export const LEAF_HEADER_BYTES = 12
 export const NODE4_BYTES = 20
 export const NODE16_BYTES = 56
@@ -111,11 +139,17 @@ export const SHRINK_NODE256_AT = 37
 export const MAX_KEY_BYTES = 4_096
 /** Including the four bytes of the tree's id that the facade puts in front. */
 export const MAX_INDEX_KEY_BYTES = MAX_KEY_BYTES + 4
-/** A leaf's value must leave room beside it in its frame: at most an eighth of the frame, and 16 bits of length. */
+export const MAX_VALUE_BYTES = 16 * 2 ** 20
+/** An inline value must leave room beside it in its frame: at most an eighth of the frame, and 16 bits of length. */
 export const MAX_INLINE_VALUE_BYTES = 65_535
 
 export function leafUnits(restLength: number, valueLength: number): number {
   return (((LEAF_HEADER_BYTES + restLength + 3) & ~3) + valueLength + 7) >>> 3
+}
+
+/** Index in `u32` of a large leaf's descriptor; `node` that of its word 0. */
+export function descriptorAt(u32: Uint32Array, node: number): number {
+  return node + (LEAF_HEADER_BYTES >>> 2) + ((((u32[node] >>> 3) & 0x1fff) + 3) >>> 2)
 }
 
 /** Of an inner node without prefix, by type. */

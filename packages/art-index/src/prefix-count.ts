@@ -1,11 +1,14 @@
+import { chainLinks } from './entry-chain.js'
 import { corruptNode } from './corruption.js'
 import {
   CROSSING,
   CROSSING_BYTES,
+  descriptorAt,
   ENTRY_CROSSING_HEAD,
   ENTRY_LIVE_COUNT,
   ENTRY_ROOT,
   ENTRY_VALUE_BYTES,
+  LARGE_VALUE,
   LEAF,
   LEAF_HEADER_BYTES,
   MAX_ENTRIES,
@@ -148,7 +151,8 @@ class PrefixWalk {
       const type = word & 7
       if (type === LEAF) {
         this.#keys++
-        this.#valueBytes += word >>> 16
+        const isLarge = (u32[(node >>> 2) + 2] & LARGE_VALUE) !== 0
+        this.#valueBytes += isLarge ? u32[descriptorAt(u32, node >>> 2)] : word >>> 16
       } else if (type === CROSSING) covered.push(u32[(node >>> 2) + 1], (word >>> 3) & 1_023)
       else this.#children.pushAll(next, pending)
     }
@@ -167,10 +171,10 @@ class PrefixWalk {
         throw corruptNode(blob, ref, `the chain of entry ${String(number)} leads around in circles`)
       const node = reader.nodeOffset(ref)
       const word = u32[node >>> 2]
-      if ((word & 7) !== CROSSING)
-        throw corruptNode(blob, ref, `in the chain of entry ${String(number)}, but not a crossing`)
-      covered.push(u32[(node >>> 2) + 1], (word >>> 3) & 1_023)
-      ref = u16[(node + 8) >>> 1]
+      if ((word & 7) === CROSSING) covered.push(u32[(node >>> 2) + 1], (word >>> 3) & 1_023)
+      else if ((word & 7) !== LEAF)
+        throw corruptNode(blob, ref, `in the chain of entry ${String(number)}, but neither crossing nor leaf`)
+      ref = u16[chainLinks(u32, node >>> 2)]
     }
   }
 }

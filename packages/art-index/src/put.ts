@@ -9,6 +9,7 @@ import {
   PATH_ID,
   type Outcome,
 } from './descent.js'
+import { addToChain, unchain } from './entry-chain.js'
 import { allocateUnits, freeUnits, hasRoom } from './frame-allocator.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
 import {
@@ -20,6 +21,7 @@ import {
   ENTRY_MAX_KEY,
   ENTRY_TABLE,
   ENTRY_VALUE_BYTES,
+  LARGE_VALUE,
   LEAF,
   LEAF_HEADER_BYTES,
   leafUnits,
@@ -30,6 +32,7 @@ import { writeLeaf, type ValueSource } from './leaf.js'
 import { addChild, capacity, cutFront, grow, grownUnits, nodeAt, setLink, writeNode4 } from './node-edit.js'
 import { TERMINAL_REF } from './node-search.js'
 import type { Tree } from './tree.js'
+import { descriptorBytes } from './value-frames.js'
 import type { BlobId } from '@holt/blob-buf-pool'
 
 /** What {@link applyPut} came to. */
@@ -60,12 +63,16 @@ export function applyPut(
 
   let restLength = 0
   let nodeBlock = 0
+  const isLarge = value.length > tree.maxInlineValueBytes
+  const storedBytes = isLarge ? descriptorBytes(tree.usableBytes, value.length) : value.length
   if (outcome === MATCH) {
     restLength = (word >>> 3) & 0x1fff
-    const units = leafUnits(restLength, value.length)
+    const units = leafUnits(restLength, storedBytes)
     const held = leafUnits(restLength, word >>> 16)
     if (units !== held && !hasRoom(views, base, usableUnits, units, 0)) return NO_ROOM
+    tree.oldFrames.takeFromLeaf(id as BlobId, ref)
     slot = source.writable(id as BlobId)
+    if (isLarge) tree.newFrames.write(value, tree.usableBytes)
     views = segmentOf(source, slot)
     base = frameBase(source, slot)
     overwrite(
@@ -76,6 +83,7 @@ export function applyPut(
       word,
       units === held,
       value,
+      isLarge,
       version,
       keyLength,
     )
@@ -90,16 +98,19 @@ export function applyPut(
     restLength = Math.max(0, keyLength - depth - common - 1)
     nodeBlock = nodeUnits(NODE4, common)
   }
-  const leafBlock = leafUnits(restLength, value.length)
+  const leafBlock = leafUnits(restLength, storedBytes)
   if (!hasRoom(views, base, usableUnits, leafBlock, nodeBlock)) return NO_ROOM
 
   raiseMaxKeys(tree, keyLength)
   slot = source.writable(id as BlobId)
+  // Without room for the value's frames this throws, and all that has changed is a bound that may be too high.
+  if (isLarge) tree.newFrames.write(value, tree.usableBytes)
   views = segmentOf(source, slot)
   base = frameBase(source, slot)
   node = nodeAt(base, ref)
   const leaf = allocateUnits(views, base, leafBlock)
-  writeLeaf(views, base, leaf, tree.keyWords, keyLength - restLength, restLength, value, version)
+  const stored = isLarge ? tree.newFrames.descriptor : value
+  writeLeaf(views, base, leaf, tree.keyWords, keyLength - restLength, restLength, stored, version)
   const entry = descent.at(lastFrame, PATH_ENTRY)
   if (outcome === EMPTY) {
     setLink(views, base, entry, 0, 0, leaf)
@@ -115,6 +126,7 @@ export function applyPut(
   } else {
     split(tree, views, base, entry, outcome === LEAF_SPLIT, nodeBlock, keyLength, leaf)
   }
+  if (isLarge) markLarge(views, base, entry, leaf)
   const stats = base + ENTRY_TABLE + entry * ENTRY_BYTES
   views.u16[(stats + ENTRY_LIVE_COUNT) >>> 1] += 1
   views.f64[(stats + ENTRY_VALUE_BYTES) >>> 3] += value.length
@@ -136,23 +148,36 @@ function overwrite(
   word: number,
   inPlace: boolean,
   value: ValueSource,
+  isLarge: boolean,
   version: number,
   keyLength: number,
 ): void {
+  const { oldFrames } = tree
   const restLength = (word >>> 3) & 0x1fff
-  const heldLength = word >>> 16
+  const heldBytes = word >>> 16
+  const heldLength = oldFrames.count === 0 ? heldBytes : oldFrames.lengthBytes
   let ref = tree.descent.ref
+  if (oldFrames.count !== 0) unchain(views, base, entry, ref)
+  const stored = isLarge ? tree.newFrames.descriptor : value
   if (!inPlace) {
     const held = ref
-    ref = allocateUnits(views, base, leafUnits(restLength, value.length))
+    ref = allocateUnits(views, base, leafUnits(restLength, stored.length))
     link(tree, views, base, entry, ref)
-    freeUnits(views, base, held, leafUnits(restLength, heldLength))
+    freeUnits(views, base, held, leafUnits(restLength, heldBytes))
   }
-  writeLeaf(views, base, ref, tree.keyWords, keyLength - restLength, restLength, value, version)
+  writeLeaf(views, base, ref, tree.keyWords, keyLength - restLength, restLength, stored, version)
+  if (isLarge) markLarge(views, base, entry, ref)
+  if (oldFrames.count !== 0) oldFrames.free()
   if (heldLength !== value.length) {
     views.f64[(base + ENTRY_TABLE + entry * ENTRY_BYTES + ENTRY_VALUE_BYTES) >>> 3] +=
       value.length - heldLength
   }
+}
+
+/** Makes a leaf that holds a descriptor a large one. */
+function markLarge(views: FrameViews, base: number, entry: number, ref: number): void {
+  views.u32[nodeAt(base, ref) + 2] |= LARGE_VALUE
+  addToChain(views, base, entry, ref)
 }
 
 /** Puts a node4 above the node whose path parts from the key: below it that node, its path shortened, and the new leaf. */

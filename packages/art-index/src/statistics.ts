@@ -4,12 +4,14 @@ import {
   BUMP_UNITS,
   CROSSING,
   DEAD_UNITS,
+  DESCRIPTOR_BYTES,
   ENTRY_HIGH_WATER,
   ENTRY_LIVE_COUNT,
   ENTRY_ROOT,
   ENTRY_VALUE_BYTES,
   FIRST_REF,
   FREE_UNITS,
+  LARGE_VALUE,
   LEAF,
   MAX_ENTRIES,
   NODE16,
@@ -27,7 +29,11 @@ export interface StatisticsTree extends ReadableTree {
 }
 
 export interface TreeStatistics {
+  /** Frames with nodes. */
   readonly frames: number
+  /** Values that lie in frames of their own, and those frames. */
+  readonly largeValues: number
+  readonly valueFrames: number
   readonly entries: number
   readonly keys: number
   /** Bytes of the values, without keys and nodes. */
@@ -73,6 +79,8 @@ export function treeStatistics(tree: StatisticsTree): TreeStatistics {
   let fillMin = 1
   let fillMax = 0
   let depthFrames = 0
+  let largeValues = 0
+  let valueFrames = 0
 
   for (const blob of queue) {
     reader.enter(blob)
@@ -103,9 +111,16 @@ export function treeStatistics(tree: StatisticsTree): TreeStatistics {
       if (++visited > reader.frameBytes / UNIT_BYTES)
         throw corruptNode(blob, ref, 'nodes lead around in circles')
       const node = reader.nodeOffset(ref)
-      const type = u32[node >>> 2] & 7
+      const word = u32[node >>> 2]
+      const type = word & 7
       nodeCounts[type]++
-      if (type === LEAF) continue
+      if (type === LEAF) {
+        if ((u32[(node >>> 2) + 2] & LARGE_VALUE) !== 0) {
+          largeValues++
+          valueFrames += ((word >>> 16) - DESCRIPTOR_BYTES) / 4
+        }
+        continue
+      }
       if (type === CROSSING) {
         const child = u32[(node >>> 2) + 1]
         if (!depths.has(child)) {
@@ -120,6 +135,8 @@ export function treeStatistics(tree: StatisticsTree): TreeStatistics {
 
   return {
     frames: queue.length,
+    largeValues,
+    valueFrames,
     entries,
     keys,
     valueBytes,

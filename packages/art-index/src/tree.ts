@@ -3,7 +3,8 @@ import { Descent } from './descent.js'
 import type { FrameSource } from './frame-source.js'
 import { PAGE_BYTES } from '@holt/blob-buf-pool'
 import { MAX_INDEX_KEY_BYTES, UNIT_BYTES } from './layout.js'
-import { CROSSING_PREFIX_SHARE, maxKeyBytes, maxValueBytes } from './limits.js'
+import { CROSSING_PREFIX_SHARE, maxInlineValueBytes, maxKeyBytes, maxValueBytes } from './limits.js'
+import { ValueFrames } from './value-frames.js'
 
 /** What the operations of one index share. */
 export class Tree {
@@ -13,6 +14,8 @@ export class Tree {
   readonly usableUnits: number
   readonly maxKeyBytes: number
   readonly maxValueBytes: number
+  /** A larger value lies in frames of its own. */
+  readonly maxInlineValueBytes: number
   /** Bytes of a frame that the prefixes of its crossings may take. */
   readonly maxCrossingPrefixBytes: number
   readonly delimiter: number
@@ -20,6 +23,9 @@ export class Tree {
   readonly keyBytes: Uint8Array
   readonly keyWords: Uint32Array
   readonly descent = new Descent()
+  /** Frames of the large value that the running operation writes, and of the one that it takes away. */
+  readonly newFrames: ValueFrames
+  readonly oldFrames: ValueFrames
   changes = 0
 
   constructor(source: FrameSource, rootId: BlobId, usableBytes: number, delimiter: number) {
@@ -29,6 +35,9 @@ export class Tree {
     this.usableUnits = usableBytes / UNIT_BYTES
     this.maxKeyBytes = maxKeyBytes(usableBytes)
     this.maxValueBytes = maxValueBytes(usableBytes)
+    this.maxInlineValueBytes = maxInlineValueBytes(usableBytes)
+    this.newFrames = new ValueFrames(source)
+    this.oldFrames = new ValueFrames(source)
     this.maxCrossingPrefixBytes = Math.floor((usableBytes - PAGE_BYTES) / CROSSING_PREFIX_SHARE)
     this.delimiter = delimiter
     const buffer = new ArrayBuffer(((MAX_INDEX_KEY_BYTES + 3) & ~3) + 8)

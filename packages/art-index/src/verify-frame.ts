@@ -1,7 +1,10 @@
 import type { BlobId } from '@holt/blob-buf-pool'
+import { chainLinks } from './entry-chain.js'
 import {
   BUMP_UNITS,
   CROSSING,
+  DESCRIPTOR_BYTES,
+  descriptorAt,
   DEAD_UNITS,
   ENTRY_COUNT,
   ENTRY_CROSSING_HEAD,
@@ -14,11 +17,13 @@ import {
   FREE_LIST_COUNT,
   FREE_LISTS,
   FREE_UNITS,
+  LARGE_VALUE,
   LEAF,
   LEAF_HEADER_BYTES,
   leafUnits,
   MAX_ENTRIES,
   MAX_INDEX_KEY_BYTES,
+  MAX_VALUE_FRAMES,
   NODE16,
   NODE4,
   NODE48,
@@ -28,6 +33,7 @@ import {
   SHRINK_NODE48_AT,
   UNIT_BYTES,
 } from './layout.js'
+import { maxValueBytes, valueFrameCount } from './limits.js'
 import type { FrameReader } from './readable-tree.js'
 
 export interface FoundCrossing {
@@ -41,6 +47,13 @@ export interface FoundCrossing {
   readonly hasPrefix: boolean
 }
 
+export interface FoundLargeValue {
+  /** The leaf. */
+  readonly ref: number
+  readonly lengthBytes: number
+  readonly frames: readonly BlobId[]
+}
+
 export interface EntryFacts {
   /** Bytes of the path to it. */
   readonly depth: number
@@ -50,6 +63,7 @@ export interface EntryFacts {
   valueBytes: number
   longestKeyBytes: number
   readonly crossings: FoundCrossing[]
+  readonly largeValues: FoundLargeValue[]
 }
 
 export interface FrameFacts {
@@ -66,7 +80,7 @@ export class FrameVerifier {
   readonly #report: ReportProblem
   /** Per unit: whether a node or a free block has it. */
   readonly #taken: Uint8Array
-  /** Per unit: the entry, counted from 1, of the crossing that begins there and has not been met in its chain. */
+  /** Per unit: the entry, counted from 1, of the crossing or large leaf there that has not been met in its chain. */
   readonly #chainOf: Uint8Array
   #blob = 0 as BlobId
   #bumpUnits = 0
@@ -167,6 +181,7 @@ export class FrameVerifier {
       valueBytes: 0,
       longestKeyBytes: 0,
       crossings: [],
+      largeValues: [],
     }
     facts.entries[number] = entry
     let units = 0
@@ -194,17 +209,20 @@ export class FrameVerifier {
   }
 
   #verifyChain(entry: EntryFacts, number: number, head: number): void {
-    const { base, u16 } = this.#reader
+    const { base, u16, u32 } = this.#reader
     let previous = 0
     let met = 0
     for (let ref = head; ref !== 0;) {
       if (this.#chainOf[ref] !== number + 1) {
-        this.#problem(ref, `in the chain of entry ${String(number)}, but not a crossing of it met once`)
+        this.#problem(
+          ref,
+          `in the chain of entry ${String(number)}, but not a crossing or large leaf of it met once`,
+        )
         return
       }
       this.#chainOf[ref] = 0
       met++
-      const links = (base + ref * UNIT_BYTES + 8) >>> 1
+      const links = chainLinks(u32, (base + ref * UNIT_BYTES) >>> 2)
       if (u16[links + 1] !== previous)
         this.#problem(
           ref,
@@ -213,11 +231,11 @@ export class FrameVerifier {
       previous = ref
       ref = u16[links]
     }
-    if (met !== entry.crossings.length) {
-      const there = String(entry.crossings.length)
+    if (met !== entry.crossings.length + entry.largeValues.length) {
+      const there = `${String(entry.crossings.length)} and ${String(entry.largeValues.length)}`
       this.#problem(
         head,
-        `the chain of entry ${String(number)} has ${String(met)} crossings, there are ${there}`,
+        `the chain of entry ${String(number)} has ${String(met)} crossings and large leaves, there are ${there}`,
       )
     }
   }
@@ -241,10 +259,11 @@ export class FrameVerifier {
         if (u8[node + LEAF_HEADER_BYTES + i] !== 0)
           this.#problem(ref, 'the rest of a key is not padded with zeros')
       }
-      if (u32[(node >>> 2) + 2] >>> 21 !== 0) this.#problem(ref, 'a leaf has flags that are not known')
+      const flags = (u32[(node >>> 2) + 2] >>> 21) << 21
+      if ((flags & ~LARGE_VALUE) !== 0) this.#problem(ref, 'a leaf has flags that are not known')
       this.#checkPath(ref, depth + rest)
       entry.keys++
-      entry.valueBytes += valueLength
+      entry.valueBytes += flags & LARGE_VALUE ? this.#verifyLarge(entry, number, ref, node) : valueLength
       entry.longestKeyBytes = Math.max(entry.longestKeyBytes, depth + rest - entry.depth)
       return units
     }
@@ -281,6 +300,29 @@ export class FrameVerifier {
     const children = this.#verifyChildren(ref, node, word, depth + prefixLength + 1)
     if (children === 0 && terminal === 0) this.#problem(ref, 'a node without children and terminal')
     return units
+  }
+
+  /** Returns the length of the large leaf's value. */
+  #verifyLarge(entry: EntryFacts, number: number, ref: number, node: number): number {
+    const { u32 } = this.#reader
+    const storedBytes = u32[node >>> 2] >>> 16
+    const count = (storedBytes - DESCRIPTOR_BYTES) / 4
+    if (!(Number.isInteger(count) && count >= 1 && count <= MAX_VALUE_FRAMES)) {
+      this.#problem(ref, `a large leaf with a descriptor of ${String(storedBytes)} bytes`)
+      return 0
+    }
+    const descriptor = descriptorAt(u32, node >>> 2)
+    const lengthBytes = u32[descriptor]
+    const wanted = valueFrameCount(this.#usableBytes, lengthBytes)
+    if (count !== wanted || lengthBytes > maxValueBytes(this.#usableBytes)) {
+      const length = `${String(lengthBytes)} bytes`
+      this.#problem(ref, `a value of ${length} in ${String(count)} frames, ${String(wanted)} were expected`)
+    }
+    const frames: BlobId[] = []
+    for (let i = 0; i < count; i++) frames.push(u32[descriptor + 2 + i] as BlobId)
+    this.#chainOf[ref] = number + 1
+    entry.largeValues.push({ ref, lengthBytes, frames })
+    return lengthBytes
   }
 
   #checkPath(ref: number, length: number): void {

@@ -1,8 +1,17 @@
 import { type BlobId, MAX_BLOB_ID } from '@holt/blob-buf-pool'
 import { isHoltError } from '@holt/errors'
-import { MAX_INDEX_KEY_BYTES } from './layout.js'
+import {
+  BUMP_UNITS,
+  ENTRY_COUNT,
+  FIRST_REF,
+  MAX_INDEX_KEY_BYTES,
+  UNIT_BYTES,
+  VALUE_DATA_BYTES,
+  VALUE_PART,
+} from './layout.js'
 import { FrameReader, type ReadableTree } from './readable-tree.js'
-import { type FoundCrossing, type FrameFacts, FrameVerifier } from './verify-frame.js'
+import { bytesPerFrame } from './value-frames.js'
+import { type FoundCrossing, type FoundLargeValue, type FrameFacts, FrameVerifier } from './verify-frame.js'
 
 /** One thing that is wrong, and where. */
 export interface TreeProblem {
@@ -25,6 +34,9 @@ export interface VerifyReport {
   readonly keys: number
   readonly valueBytes: number
   readonly longestKeyBytes: number
+  /** Values that lie in frames of their own, and those frames. */
+  readonly largeValues: number
+  readonly valueFrames: number
 }
 
 export interface VerifiableTree extends ReadableTree {
@@ -47,7 +59,8 @@ interface Parent {
  * Looks at every byte that makes up a tree, and checks each rule of the layout: every node is whole, of a known type,
  * ordered, neither too full nor too empty, lies in no other and in no free block; every frame has one parent frame,
  * its entries are children of one node there and each has one crossing; counts, sums, chains, free lists and the bound
- * of the longest key agree with what is there.
+ * of the longest key agree with what is there; every large value's frames exist, are named once, and hold the bytes
+ * that its length says.
  *
  * Reports what it finds instead of throwing it; damaged bytes lead neither out of the frame nor around in circles. Uses
  * one frame at a time. Throws only what the source's `fault` throws, unless that is `HOLT_CORRUPT`.
@@ -92,6 +105,7 @@ export function verifyTree(tree: VerifiableTree): VerifyReport {
     else known.depths[childEntry] = depth
   }
 
+  const values: LargeValue[] = []
   let entries = 0
   let nodes = 0
   let crossings = 0
@@ -125,8 +139,10 @@ export function verifyTree(tree: VerifiableTree): VerifyReport {
       valueBytes += entry.valueBytes
       crossings += entry.crossings.length
       for (const crossing of entry.crossings) meet(blob, crossing)
+      for (const value of entry.largeValues) values.push({ blob, value })
     }
   }
+  const valueBlobs = verifyValues(reader, values, parents, report)
 
   const longestKeyBytes = verifyLongestKeys(queue, facts, report)
   if (longestKeyBytes > MAX_INDEX_KEY_BYTES)
@@ -135,7 +151,7 @@ export function verifyTree(tree: VerifiableTree): VerifyReport {
       0,
       `a key of ${String(longestKeyBytes)} bytes, at most ${String(MAX_INDEX_KEY_BYTES)} are allowed`,
     )
-  const blobIds = queue.filter((blob) => facts.has(blob))
+  const blobIds = [...queue.filter((blob) => facts.has(blob)), ...valueBlobs]
   return {
     problems,
     problemsLeftOut,
@@ -146,7 +162,63 @@ export function verifyTree(tree: VerifiableTree): VerifyReport {
     keys,
     valueBytes,
     longestKeyBytes,
+    largeValues: values.length,
+    valueFrames: valueBlobs.length,
   }
+}
+
+interface LargeValue {
+  readonly blob: BlobId
+  readonly value: FoundLargeValue
+}
+
+/** Looks at every frame of every large value; returns those that could be read. */
+function verifyValues(
+  reader: FrameReader,
+  values: readonly LargeValue[],
+  parents: ReadonlyMap<BlobId, Parent>,
+  report: (blob: BlobId, ref: number, what: string) => void,
+): BlobId[] {
+  const named = new Map<BlobId, LargeValue>()
+  const readable: BlobId[] = []
+  for (const large of values) {
+    const { blob, value } = large
+    const { ref, lengthBytes, frames } = value
+    const perFrame = bytesPerFrame(lengthBytes, frames.length)
+    for (const [part, id] of frames.entries()) {
+      const name = `part ${String(part)} of a value lies in blob ${String(id)}, which`
+      if (id < 1 || id > MAX_BLOB_ID) {
+        report(blob, ref, `${name} cannot exist`)
+        continue
+      }
+      const other = named.get(id)
+      if (parents.has(id)) report(blob, ref, `${name} is a frame of nodes`)
+      else if (other !== undefined)
+        report(blob, ref, `${name} blob ${String(other.blob)}, ref ${String(other.value.ref)} names too`)
+      if (parents.has(id) || other !== undefined) continue
+      named.set(id, large)
+      try {
+        reader.enter(id)
+      } catch (error) {
+        if (!isHoltError(error, 'HOLT_CORRUPT')) throw error
+        report(blob, ref, `${name} cannot be read: ${error.message}`)
+        continue
+      }
+      readable.push(id)
+      const { base, u32 } = reader
+      const dataBytes = Math.min(perFrame, lengthBytes - part * perFrame)
+      const foundBytes = u32[(base + VALUE_DATA_BYTES) >>> 2]
+      const foundPart = u32[(base + VALUE_PART) >>> 2]
+      const endUnits = FIRST_REF + Math.ceil(dataBytes / UNIT_BYTES)
+      if (u32[(base + ENTRY_COUNT) >>> 2] !== 0) report(blob, ref, `${name} is not a value frame`)
+      else if (foundPart !== part) report(blob, ref, `${name} says it is part ${String(foundPart)}`)
+      else if (foundBytes !== dataBytes)
+        report(blob, ref, `${name} holds ${String(foundBytes)} bytes, ${String(dataBytes)} were expected`)
+      else if (u32[(base + BUMP_UNITS) >>> 2] !== endUnits)
+        report(blob, ref, `${name} does not have its end at unit ${String(endUnits)}`)
+    }
+  }
+  return readable
 }
 
 /** Children come behind their parents in `queue`: so backwards each frame's lengths are known before its parent asks. */

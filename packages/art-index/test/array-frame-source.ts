@@ -85,15 +85,16 @@ export class ArrayFrameSource implements FrameSource {
   }
 
   allocate(): BlobId {
-    const id = this.#freeIds.pop() ?? ++this.#highest
     const slot = this.#lease()
+    const id = this.#freeIds.pop() ?? ++this.#highest
     this.slab.bytes(slot).fill(0, ENVELOPE_BYTES, PAGE_BYTES)
     this.pageTable[id] = slot
     return blobId(id)
   }
 
   free(id: BlobId): void {
-    this.#release(this.#slotOf(id))
+    if (this.#evicted.delete(id)) this.residency[0] = this.residency[0] + 1
+    else this.#release(this.#slotOf(id))
     this.pageTable[id] = 0
     this.#freeIds.push(id)
   }

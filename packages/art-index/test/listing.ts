@@ -1,13 +1,12 @@
 import { COMMON_PREFIX, type Cursor, END, FrameAbsent } from '../src/index.js'
 import { latin1, type Listed } from './sorted-map.js'
+import { cursorValue } from './values.js'
 
 /** The entry a cursor stands on after its last step. */
 export function current(cursor: Cursor, step: number): Listed {
   const key = latin1(cursor.key.subarray(0, cursor.keyLength))
   if (step === COMMON_PREFIX) return { kind: 'prefix', key }
-  const value = latin1(
-    cursor.valueBytes.subarray(cursor.valueOffset, cursor.valueOffset + cursor.valueLength),
-  )
+  const value = latin1(cursorValue(cursor))
   return { kind: 'key', key, value, version: cursor.version }
 }
 

@@ -1,6 +1,7 @@
 import { expect } from 'vitest'
 import { ArtIndex } from '../src/index.js'
 import { ArrayFrameSource } from './array-frame-source.js'
+import { fillPattern, foundValue } from './values.js'
 
 /** A small seeded generator of numbers in [0, 1) (mulberry32's recurrence). */
 export function random(seed: number): () => number {
@@ -28,7 +29,7 @@ export class ModelledIndex {
   readonly source: ArrayFrameSource
   readonly index: ArtIndex
   readonly map = new Map<string, Kept>()
-  readonly #scratch = new Uint8Array(65_600)
+  readonly #scratch = new Uint8Array(400_000)
   #version = 2 ** 32 - 50
 
   constructor(options: { usableFrameBytes?: number; frames?: number; moveOnWrite?: boolean } = {}) {
@@ -46,7 +47,7 @@ export class ModelledIndex {
   put(key: Uint8Array, length: number): void {
     const version = ++this.#version
     const offset = version % 5
-    for (let i = 0; i < length; i++) this.#scratch[offset + i] = (version * 31 + i * 7) & 0xff
+    fillPattern(this.#scratch.subarray(offset, offset + length), version % 1_000)
     this.index.key.set(key)
     const name = Buffer.from(key).toString('hex')
     const isNew = this.index.put(key.length, this.#scratch, offset, length, version)
@@ -76,9 +77,7 @@ export class ModelledIndex {
       throw new Error(`find of ${Buffer.from(key).toString('hex')} says ${String(kept === undefined)}`)
     }
     if (kept === undefined) return
-    const { foundBytes, foundOffset, foundLength } = index
-    const equal =
-      Buffer.compare(kept.value, foundBytes.subarray(foundOffset, foundOffset + foundLength)) === 0
+    const equal = Buffer.compare(kept.value, foundValue(index)) === 0
     if (!equal || index.foundVersion !== kept.version) {
       throw new Error(`the value or version of ${Buffer.from(key).toString('hex')} differs`)
     }

@@ -13,6 +13,7 @@ import { describeOptions, KEY_MAKERS, type KeyMaker, randomCursorOptions } from 
 import { current, list } from './listing.js'
 import { Random } from './random.js'
 import { bytesOf, latin1, type Listed, SortedMap } from './sorted-map.js'
+import { fillPattern, foundValue } from './values.js'
 
 /*
  * Histories of put, overwrite, delete, find and scan on an index and an ordered map, compared at every operation. The
@@ -20,9 +21,11 @@ import { bytesOf, latin1, type Listed, SortedMap } from './sorted-map.js'
  * seed gives the same history.
  */
 
-/** Longest key and value that the smallest frames take. */
+/** Longest key, and value beside its key, that these histories use. */
 const LONGEST_KEY = 200
 const LONGEST_VALUE = 200
+/** Three frames at most. */
+const LARGEST_VALUE = 3 * 8_192
 
 class History {
   readonly random: Random
@@ -31,8 +34,10 @@ class History {
   readonly source: ArrayFrameSource
   readonly index: ArtIndex
   readonly cursor: Cursor
-  readonly #value = new Uint8Array(LONGEST_VALUE)
+  readonly #value = new Uint8Array(LARGEST_VALUE)
   #version = 0
+  /** Most that were there at a check. */
+  largeValues = 0
 
   constructor(seed: number, make: KeyMaker, usableFrameBytes: number) {
     this.random = new Random(seed)
@@ -52,8 +57,12 @@ class History {
 
   put(key: string): void {
     const { random, index } = this
-    const length = random.chance(30) ? random.below(8) : random.below(LONGEST_VALUE + 1)
-    this.#value.fill(random.below(256), 0, length)
+    const length = random.chance(3)
+      ? random.below(LARGEST_VALUE + 1)
+      : random.chance(30)
+        ? random.below(8)
+        : random.below(LONGEST_VALUE + 1)
+    fillPattern(this.#value.subarray(0, length), random.below(256))
     this.#version += 1 + random.below(2 ** 30) * 2 ** 10
     const value = latin1(this.#value.subarray(0, length))
     index.key.set(bytesOf(key))
@@ -73,8 +82,7 @@ class History {
     const found = index.find(key.length)
     if (found !== (expected !== undefined)) throw new Error(`find of ${hex(key)} says ${String(found)}`)
     if (expected === undefined) return
-    const from = index.foundOffset
-    const value = latin1(index.foundBytes.subarray(from, from + index.foundLength))
+    const value = latin1(foundValue(index))
     if (value !== expected.value || index.foundVersion !== expected.version)
       throw new Error(`find of ${hex(key)} gives another value or version`)
   }
@@ -134,7 +142,13 @@ class History {
     expect(report.problems).toEqual([])
     expect(report.keys).toBe(this.map.size)
     expect([...report.blobIds].sort((a, b) => a - b)).toEqual(this.source.ids)
-    expect(treeStatistics(this.index).keys).toBe(this.map.size)
+    const { keys, largeValues, valueFrames } = treeStatistics(this.index)
+    expect(keys).toBe(this.map.size)
+    expect({ largeValues, valueFrames }).toEqual({
+      largeValues: report.largeValues,
+      valueFrames: report.valueFrames,
+    })
+    this.largeValues = Math.max(this.largeValues, largeValues)
     this.cursor.restart()
     expect(list(this.cursor)).toEqual(this.map.scan({}))
     this.cursor.restart({ reverse: true })
@@ -165,6 +179,7 @@ const OPERATIONS = 2_000
 describe.each(Object.entries(KEY_MAKERS))('random histories, keys: %s', (name, make) => {
   it('finds, lists and counts what an ordered map does, and every frame verifies', () => {
     let splits = 0
+    let largeValues = 0
     for (let i = 0; i < HISTORIES; i++) {
       const seed = ONLY_SEED === undefined ? name.length * 1_000 + i : Number(ONLY_SEED)
       withSeed(seed, () => {
@@ -174,9 +189,11 @@ describe.each(Object.entries(KEY_MAKERS))('random histories, keys: %s', (name, m
           history.check()
         }
         splits = Math.max(splits, treeStatistics(history.index).frames)
+        largeValues = Math.max(largeValues, history.largeValues)
       })
     }
     expect(splits).toBeGreaterThan(1)
+    expect(largeValues).toBeGreaterThan(3)
   })
 
   it('is empty again, in one frame, after every key was deleted', () => {

@@ -64,7 +64,10 @@ export class BufferManager {
 
   readonly #store: BufferManagerOptions['store']
   readonly #inUse = new BlobIdSet()
+  /** Given up since the last cut. */
   readonly #freed = new BlobIdSet()
+  /** Given up, and still named by a durable image: not to be loaded, and not to be handed out again. */
+  readonly #leaving = new BlobIdSet()
   readonly #absent = new FrameAbsent(blobId(0))
   /** Reads under way; promises cannot live in shared memory, so every thread keeps its own. */
   readonly #loading = new Map<BlobId, Promise<void>>()
@@ -106,7 +109,7 @@ export class BufferManager {
   fault(id: BlobId): Slot {
     const present = this.pageTable[id]
     if (present > 0) return present as Slot
-    if (!this.#inUse.has(id))
+    if (!this.#inUse.has(id) || this.#leaving.has(id))
       throw new HoltError(
         'HOLT_CORRUPT',
         `blob ${String(id)} is named by a frame, but the store has none such`,
@@ -169,8 +172,14 @@ export class BufferManager {
   }
 
   allocate(): BlobId {
-    const id = this.#inUse.addLowest()
     const slot = this.#growSlot()
+    let id: BlobId
+    try {
+      id = this.#inUse.addLowest()
+    } catch (error) {
+      this.#release(slot)
+      throw error
+    }
     const frame = this.slab.bytes(slot)
     frame.fill(0, 0, PAGE_BYTES)
     this.#name(id, slot, DIRTY)
@@ -178,13 +187,19 @@ export class BufferManager {
   }
 
   free(id: BlobId): void {
-    const slot = this.pageTable[id] as Slot
-    this.#unname(id, slot)
+    const slot = this.pageTable[id]
     this.#freed.add(id)
+    this.#leaving.add(id)
+    if (slot <= 0) {
+      // Another word: a load that is under way finds it changed and drops what it has read.
+      Atomics.store(this.pageTable, id, this.#moved() | 0x8000_0000)
+      return
+    }
+    this.#unname(id, slot as Slot)
     // A frame that is being written out keeps its slot until the committer is done with it.
     if (this.slots.move(slot, FLUSHING, SUPERSEDED)) return
     if (this.slots.states[slot] === DIRTY) this.#dirty -= 1
-    this.#release(slot)
+    this.#release(slot as Slot)
   }
 
   // ---- loading and room ----------------------------------------------------------------------------------------
@@ -195,10 +210,11 @@ export class BufferManager {
 
   /**
    * Loads a frame without blocking and pins it: it stays until {@link unpin}. Loading what is resident only pins.
-   * Rejects as `BlobStore.read` does.
+   * Of a blob that was given up it loads nothing. Rejects as `BlobStore.read` does.
    */
   async load(id: BlobId): Promise<void> {
     while (this.pageTable[id] <= 0) {
+      if (this.#leaving.has(id)) return
       const underWay = this.#loading.get(id)
       if (underWay !== undefined) {
         await underWay
@@ -282,7 +298,10 @@ export class BufferManager {
 
   /** The cut is durable. `retireFrames` has already run, on whatever thread committed it. */
   retired(cut: Cut): void {
-    for (const id of cut.deletes) this.#inUse.delete(id)
+    for (const id of cut.deletes) {
+      this.#leaving.delete(id)
+      this.#inUse.delete(id)
+    }
   }
 
   /** The cut did not become durable: all of it belongs to the next one. */

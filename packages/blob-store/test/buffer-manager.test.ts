@@ -179,6 +179,45 @@ describe('BufferManager', () => {
     expect(frames.cut().deletes).toEqual([a])
   })
 
+  it('takes back a blob that is not in memory, without reading it', () => {
+    const residency = frames.residency[0]
+    frames.free(a)
+    expect(store.reads).toBe(0)
+    expect(frames.residency[0]).toBeGreaterThan(residency)
+    expect(frames.hasDirt).toBe(true)
+    expect(() => frames.fault(a)).toThrow(expect.objectContaining({ code: 'HOLT_CORRUPT' }))
+    expect(frames.allocate()).toBe(7)
+    const cut = frames.cut()
+    expect(cut.deletes).toEqual([a])
+    expect(() => frames.fault(a)).toThrow(expect.objectContaining({ code: 'HOLT_CORRUPT' }))
+    frames.restore(cut)
+    const again = frames.cut()
+    expect(again.deletes).toEqual([a])
+    commit(again)
+    expect(frames.allocate()).toBe(a)
+    expect(frames.isResident(a)).toBe(true)
+  })
+
+  it('drops what it loads of a blob that is given up meanwhile, and loads it no more', async () => {
+    let open = (): void => undefined
+    store.gate = new Promise((resolve) => {
+      open = resolve
+    })
+    const loads = [frames.load(a), frames.load(a)]
+    frames.free(a)
+    open()
+    await Promise.all(loads)
+    expect(frames.isResident(a)).toBe(false)
+    expect(frames.residentFrames).toBe(0)
+    expect(store.reads).toBe(1)
+    frames.unpin(a)
+    commit(frames.cut())
+    const fresh = frames.allocate()
+    expect(fresh).toBe(a)
+    for (const id of ids.slice(1)) frames.fault(id)
+    expect(frames.isResident(a)).toBe(true)
+  })
+
   it('zeroes the first page of a fresh frame', () => {
     const slot = frames.fault(a)
     frames.free(a)

@@ -1,11 +1,11 @@
-import { MAX_KEY_BYTES, MAX_USABLE_BYTES, maxValueBytes } from '@holt/art-index'
+import { MAX_KEY_BYTES, MAX_USABLE_BYTES, maxInlineValueBytes } from '@holt/art-index'
 
 /** The limits of holt, each named once. What exceeds one is refused with an error that changes nothing. */
 export const LIMITS = {
   /** Bytes of a key in its encoding. */
   maxKeyBytes: MAX_KEY_BYTES,
   /** Bytes of a value in its encoding: an eighth of a frame's nodes, 65 024. */
-  maxValueBytes: maxValueBytes(MAX_USABLE_BYTES),
+  maxValueBytes: maxInlineValueBytes(MAX_USABLE_BYTES),
   /** Bytes of a tree's name in UTF-8. */
   maxTreeNameBytes: 1_024,
   maxBatchOperations: 8_192,
