@@ -318,6 +318,8 @@ export class MemoryIo implements Io {
   truncate = (): Promise<void> => unused()
   blockSize = (): number => unused()
   readSync = (): void => unused()
+  readManySync = (): void => unused()
+  writeManySync = (): void => unused()
   writeSync = (): void => unused()
   writeDsyncSync = (): void => unused()
   syncSync = (): void => unused()

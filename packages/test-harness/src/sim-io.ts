@@ -463,6 +463,16 @@ export class SimIo implements Io {
     this.#countRead(into)
   }
 
+  readManySync(file: IoFile, transfers: readonly Transfer[]): void {
+    checkReads(this.#own(file), transfers)
+    for (const { offsetBytes, bytes } of transfers) this.readSync(file, offsetBytes, bytes)
+  }
+
+  writeManySync(file: IoFile, transfers: readonly Transfer[]): void {
+    for (const { offsetBytes, bytes } of checkWrites(this.#own(file), transfers))
+      this.writeSync(file, offsetBytes, bytes)
+  }
+
   writeSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void {
     const own = this.#checked(file, offsetBytes, bytes)
     for (let done = 0; done < bytes.byteLength;) {

@@ -61,6 +61,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   ExportPlain(env, exports, "crc32c", CrcBinding<Crc32c>, nullptr);
   ExportPlain(env, exports, "crc32cSoftware", CrcBinding<Crc32cSoftware>, nullptr);
   ExportPlain(env, exports, "submitRing", RingBinding::Submit, state);
+  ExportPlain(env, exports, "passOnRing", RingBinding::PassOn, state);
 
   const auto add = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, function, name));

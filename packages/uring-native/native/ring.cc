@@ -471,12 +471,15 @@ void Ring::Harvest(std::vector<RingCompletion>* completions) {
   } while (HasPendingWork());
 }
 
-void Ring::Wait(double timeoutMs) {
+void Ring::Wait(double timeoutMs, uint32_t atLeast) {
   if (owned() == 0 || *cqHead_ != LoadAcquire(cqTail_)) return;
+  // Nobody polls meanwhile.
+  SetEventFdEnabled(false);
+  const uint32_t wanted = std::max(1u, std::min(atLeast, owned()));
   if (timeoutMs < 0 || (features_ & kFeatExtArg) == 0) {
     int waited;
     do {
-      waited = Enter(0, 1, kEnterGetEvents);
+      waited = Enter(0, wanted, kEnterGetEvents);
     } while (waited == -EINTR);
     return;
   }
@@ -491,7 +494,7 @@ void Ring::Wait(double timeoutMs) {
     const int fault = FaultErrno(kFaultRingEnter);
     use_.enters++;
     const long waited = fault != 0 ? -1
-                                   : syscall(__NR_io_uring_enter, ringFd_, 0, 1, kEnterGetEvents | kEnterExtArg,
+                                   : syscall(__NR_io_uring_enter, ringFd_, 0, wanted, kEnterGetEvents | kEnterExtArg,
                                              &argument, sizeof(argument));
     if (waited >= 0 || (fault != 0 ? -fault : errno) != EINTR) return;
   }

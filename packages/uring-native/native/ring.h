@@ -106,7 +106,7 @@ class Ring {
   void Harvest(std::vector<RingCompletion>* completions);
 
   // Blocks until something has completed or the time is over (negative: without end).
-  void Wait(double timeoutMs);
+  void Wait(double timeoutMs, uint32_t atLeast);
 
   // Asks the kernel to give up the operation in this slot; it completes in any case. Everything prepared must have
   // been submitted.

@@ -223,7 +223,6 @@ bool RingBinding::SubmitCommands(uint32_t count) {
     first = end;
   }
   ring_->Submit(&harvested_);
-  ring_->Harvest(&harvested_);
   return true;
 }
 
@@ -253,28 +252,42 @@ uint32_t RingBinding::Deliver() {
   return count;
 }
 
-napi_value RingBinding::Submit(napi_env env, napi_callback_info info) {
+// The ring that is called, if there are as many commands for it as there may be.
+RingBinding* RingBinding::WithCommands(napi_env env, napi_callback_info info, uint32_t* count) {
   size_t argc = 2;
   napi_value args[2];
   void* data = nullptr;
   napi_get_cb_info(env, info, &argc, args, nullptr, &data);
   auto* state = static_cast<EnvState*>(data);
   uint32_t id = 0;
-  uint32_t count = 0;
   napi_get_value_uint32(env, args[0], &id);
-  napi_get_value_uint32(env, args[1], &count);
-  napi_value result;
+  napi_get_value_uint32(env, args[1], count);
   const auto found = state->rings.find(id);
-  if (found == state->rings.end() || count > found->second->ring_->entries()) {
+  return found == state->rings.end() || *count > found->second->ring_->entries() ? nullptr : found->second;
+}
+
+napi_value RingBinding::Submit(napi_env env, napi_callback_info info) {
+  uint32_t count = 0;
+  RingBinding* binding = WithCommands(env, info, &count);
+  napi_value result;
+  if (binding == nullptr) {
     napi_create_int32(env, -EBADF, &result);
     return result;
   }
-  RingBinding* binding = found->second;
   binding->SubmitCommands(count);
+  binding->ring_->Harvest(&binding->harvested_);
   const uint32_t delivered = binding->Deliver();
   binding->UpdateLoopReference();
   napi_create_uint32(env, delivered, &result);
   return result;
+}
+
+// The signal stays off until the completions are looked for.
+napi_value RingBinding::PassOn(napi_env env, napi_callback_info info) {
+  uint32_t count = 0;
+  RingBinding* binding = WithCommands(env, info, &count);
+  if (binding != nullptr) binding->SubmitCommands(count);
+  return nullptr;
 }
 
 void RingBinding::UpdateLoopReference() {
@@ -316,7 +329,7 @@ RingBinding* RingBinding::Find(const Napi::CallbackInfo& info) {
 Napi::Value RingBinding::Wait(const Napi::CallbackInfo& info) {
   RingBinding* binding = Find(info);
   if (binding == nullptr) return Napi::Number::New(info.Env(), -EBADF);
-  binding->ring_->Wait(info[1].ToNumber().DoubleValue());
+  binding->ring_->Wait(info[1].ToNumber().DoubleValue(), info[2].ToNumber().Uint32Value());
   binding->ring_->Harvest(&binding->harvested_);
   const uint32_t delivered = binding->Deliver();
   binding->UpdateLoopReference();

@@ -35,7 +35,9 @@ class RingBinding {
   static Napi::Value Create(const Napi::CallbackInfo& info);
   // submitRing(id, count): how many completions are in the array already.
   static napi_value Submit(napi_env env, napi_callback_info info);
-  // waitRing(id, timeoutMs): blocks as Ring::Wait; how many completions are in the array then.
+  // passOnRing(id, count): hands over and looks for no completions.
+  static napi_value PassOn(napi_env env, napi_callback_info info);
+  // waitRing(id, timeoutMs, atLeast): blocks as Ring::Wait; how many completions are in the array then.
   static Napi::Value Wait(const Napi::CallbackInfo& info);
   // cancelRing(id, slot, generation)
   static Napi::Value Cancel(const Napi::CallbackInfo& info);
@@ -53,6 +55,7 @@ class RingBinding {
  private:
   RingBinding(EnvState* state, std::unique_ptr<Ring> ring) : state_(state), ring_(std::move(ring)) {}
   static RingBinding* Find(const Napi::CallbackInfo& info);
+  static RingBinding* WithCommands(napi_env env, napi_callback_info info, uint32_t* count);
   bool SubmitCommands(uint32_t count);
   int PrepareOne(const double* command, napi_value held);
   uint32_t Deliver();

@@ -50,8 +50,13 @@ export interface RingAddon {
   ): NativeRing | number
   /** Hands over the first `count` commands. How many completions are in the array, or a negative errno. */
   submitRing(ring: number, count: number): number
-  /** Blocks until something has completed or the time is over (negative: without end). As {@link submitRing}. */
-  waitRing(ring: number, timeoutMs: number): number
+  /** As {@link submitRing}, but looks for no completions: the array of completions stays as it is. */
+  passOnRing(ring: number, count: number): void
+  /**
+   * Blocks until so many operations have completed or the time is over (negative: without end); not at all when one has
+   * already. As {@link submitRing}.
+   */
+  waitRing(ring: number, timeoutMs: number, atLeast: number): number
   cancelRing(ring: number, slot: number, generation: number): void
   /** Puts a descriptor into the ring's table, -1 takes it out. */
   setRingFile(ring: number, index: number, fd: number): number

@@ -247,6 +247,18 @@ export class FsIo implements Io {
     this.#countRead(into)
   }
 
+  readManySync(file: IoFile, transfers: readonly Transfer[]): void {
+    const own = this.#own(file)
+    checkTransfers(transfers)
+    for (const part of transfers) checkMultiples(own, part.offsetBytes, part.bytes)
+    for (const { offsetBytes, bytes } of transfers) this.readSync(file, offsetBytes, bytes)
+  }
+
+  writeManySync(file: IoFile, transfers: readonly Transfer[]): void {
+    for (const { offsetBytes, bytes } of checkBatch(this.#own(file), transfers))
+      this.writeSync(file, offsetBytes, bytes)
+  }
+
   writeSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void {
     const own = this.#own(file)
     checkTransfer(offsetBytes, bytes)

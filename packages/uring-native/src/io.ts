@@ -179,6 +179,13 @@ export interface Io {
   // ---- files, blocking face: for cache misses and for threads that may block -----------------------------------
 
   readSync(file: IoFile, offsetBytes: number, into: Uint8Array): void
+  /** As {@link readMany}: all of them, at queue depth where there is a queue. */
+  readManySync(file: IoFile, transfers: readonly Transfer[]): void
+  /**
+   * As {@link writeMany}. For a thread that has nothing else to do it costs about half the processor time: it sleeps
+   * until several transfers are done, where an event loop is woken by each.
+   */
+  writeManySync(file: IoFile, transfers: readonly Transfer[]): void
   writeSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void
   writeDsyncSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void
   syncSync(file: IoFile): void

@@ -45,11 +45,17 @@ export class LatencyHistogram {
   }
 }
 
+/** The exponent and the first bits of the fraction of a double are octave and bucket: no logarithm, no power. */
+const double = new Float64Array(1)
+const words = new Uint32Array(double.buffer)
+const HIGH_WORD = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? 1 : 0
+
 function bucketOf(durationUs: number): number {
   if (!(durationUs > 2 ** FIRST_OCTAVE)) return 0
-  const octave = Math.floor(Math.log2(durationUs))
-  const within = Math.floor((durationUs / 2 ** octave - 1) * BUCKETS_PER_OCTAVE)
-  return Math.min(BUCKETS - 1, (octave - FIRST_OCTAVE) * BUCKETS_PER_OCTAVE + within)
+  double[0] = durationUs
+  const high = words[HIGH_WORD]
+  const bucket = ((high >>> 20) - 1023 - FIRST_OCTAVE) * BUCKETS_PER_OCTAVE + ((high >>> 17) & 7)
+  return bucket < BUCKETS ? bucket : BUCKETS - 1
 }
 
 function upperEndUs(bucket: number): number {

@@ -41,6 +41,8 @@ export class RingCore {
   readonly #latency = new LatencyHistogram()
   readonly #onArrival: () => void
   #stagedCount = 0
+  /** Handed over since completions were last looked for. */
+  #passedOnCount = 0
   #stagedMs = 0
   #highestOutstanding = 0
   #closed = false
@@ -108,6 +110,11 @@ export class RingCore {
     return this.#closed
   }
 
+  /** Something was passed on, and completions were not looked for since. */
+  get wantsLook(): boolean {
+    return this.#passedOnCount > 0
+  }
+
   /** Why the ring takes nothing any more, if it broke. */
   get broken(): HoltError | undefined {
     return this.#broken
@@ -139,8 +146,21 @@ export class RingCore {
 
   /** Hands over what was put, by one native call, and delivers whatever has completed. Calls nothing for nothing. */
   handOver(): void {
-    if (this.#stagedCount === 0 || this.#closed) return
+    if ((this.#stagedCount === 0 && this.#passedOnCount === 0) || this.#closed) return
     this.#submit()
+  }
+
+  /**
+   * Hands over what was put and delivers nothing, so it may be called while completions are being delivered: the device
+   * works on it meanwhile. {@link handOver} must follow before the event loop gets its turn.
+   */
+  passOn(): void {
+    if (this.#stagedCount === 0 || this.#closed) return
+    const count = this.#stagedCount
+    this.#noteOutstanding()
+    this.#stagedCount = 0
+    this.#passedOnCount += count
+    this.#addon.passOnRing(this.#ring.id, count)
   }
 
   /** As {@link handOver}, looking for completions also if nothing was put. */
@@ -148,11 +168,14 @@ export class RingCore {
     if (!this.#closed && this.outstandingCount > 0) this.#submit()
   }
 
-  /** Hands over, then blocks until something has completed or the time is over. Negative: without end. */
-  waitSync(timeoutMs: number): void {
-    if (this.#stagedCount > 0) this.#submit()
+  /**
+   * Hands over, then blocks until so many have completed or the time is over. Negative: without end. Returns at once
+   * when something has completed already.
+   */
+  waitSync(timeoutMs: number, atLeast = 1): void {
+    this.passOn()
     if (this.#closed || this.outstandingCount === 0) return
-    this.#take(this.#addon.waitRing(this.#ring.id, timeoutMs))
+    this.#take(this.#addon.waitRing(this.#ring.id, timeoutMs, atLeast))
   }
 
   /** Asks the kernel to give the operation up. It completes in any case. */
@@ -177,19 +200,25 @@ export class RingCore {
     this.#addon.closeRing(this.#ring.id)
   }
 
+  #noteOutstanding(): void {
+    const outstanding = this.outstandingCount
+    if (outstanding > this.#highestOutstanding) this.#highestOutstanding = outstanding
+  }
+
   #submit(): void {
-    this.#highestOutstanding = Math.max(this.#highestOutstanding, this.outstandingCount)
+    this.#noteOutstanding()
     const count = this.#stagedCount
     this.#stagedCount = 0
     this.#take(this.#addon.submitRing(this.#ring.id, count))
   }
 
-  /** Takes completions out of the shared array. No operation's `completed` submits, so the array stays as it is. */
+  /** Takes completions out of the shared array. An operation's `completed` may at most pass others on: that leaves the array as it is. */
   #take(count: number): void {
     if (count < 0) {
       this.#break(`the addon refused it with ${errnoName(count)}`)
       return
     }
+    this.#passedOnCount = 0
     const { completions, held } = this.#ring
     const nowMs = count > 0 ? performance.now() : 0
     const ownedByKernel = completions[0]
@@ -212,7 +241,7 @@ export class RingCore {
     }
     if (brokenBy !== 0) wrong = `io_uring_enter failed with ${errnoName(brokenBy)}`
     // What operations put while they were told of their completion is not with the kernel yet.
-    const missing = this.#ledger.missingCount(ownedByKernel + this.#stagedCount)
+    const missing = this.#ledger.missingCount(ownedByKernel + this.#passedOnCount + this.#stagedCount)
     if (missing > 0)
       wrong ??= `${String(missing)} of ${String(this.outstandingCount)} completions are missing`
     if (wrong !== undefined) this.#break(wrong)

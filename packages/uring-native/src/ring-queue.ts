@@ -8,6 +8,10 @@ import type { RingOperation } from './ring-operations.js'
 /** How often operations that complete at once may make room for further ones before the event loop gets its turn. */
 const ROUNDS_PER_TURN = 4
 
+/** So many queued operations go to the device at once, while JavaScript still makes further ones. */
+const PASS_ON_AT = 8
+const PASS_ON_AGAIN_AT = 64
+
 export interface RingQueueOptions {
   /** How many operations may be outstanding; the kernel may grant fewer. */
   readonly depth: number
@@ -17,8 +21,8 @@ export interface RingQueueOptions {
 
 /**
  * Operations on their way through one io_uring. Any number may be queued: what one turn of JavaScript queues is handed
- * over by one native call in the microtask after it, as many as the ring has slots for; the rest follows one by one as
- * operations complete. Once the ring is broken, everything queued is abandoned with the reason.
+ * over in the microtask after it, as many as the ring has slots for (and earlier what is enough to busy the device); the
+ * rest follows one by one as operations complete. Once the ring is broken, everything queued is abandoned with the reason.
  */
 export class RingQueue {
   readonly #core: RingCore
@@ -33,7 +37,7 @@ export class RingQueue {
     const core = { entries: depth, submissionThreadIdleMs: -1, fileTable, bufferTable }
     this.#core = new RingCore(addon, core, () => {
       this.#arrived()
-      if (this.#waitingCount > 0) this.#flush()
+      if (this.#waitingCount > 0 || this.#core.wantsLook) this.#flush()
     })
   }
 
@@ -72,12 +76,31 @@ export class RingQueue {
       throw new HoltError('HOLT_CLOSED', 'the ring was closed')
     }
     this.#waiting.push(operation)
+    // A device that waits for the whole turn would be idle for as long as the turn's callbacks take.
+    if (
+      this.#waitingCount >= (this.#core.wantsLook ? PASS_ON_AGAIN_AT : PASS_ON_AT) &&
+      this.#core.freeCount > 0
+    ) {
+      this.#stage()
+      this.#core.passOn()
+    }
     if (this.#flushScheduled) return
     this.#flushScheduled = true
     queueMicrotask(() => {
       this.#flushScheduled = false
       this.#flush()
     })
+  }
+
+  /** Hands over what is queued and blocks until half of what the kernel has, or all that will ever come, has come back. */
+  waitSync(): void {
+    const core = this.#core
+    if (core.broken === undefined) {
+      this.#stage()
+      core.waitSync(-1, (core.outstandingCount + 1) >>> 1)
+    }
+    if (core.broken !== undefined) this.#abandonWaiting(core.broken)
+    this.#arrived()
   }
 
   /** Waits until no operation uses memory of this buffer. */
@@ -100,7 +123,7 @@ export class RingQueue {
         this.#abandonWaiting(broken)
         return
       }
-      if (!this.#stage()) return
+      if (!this.#stage() && !this.#core.wantsLook) return
       this.#core.handOver()
       this.#arrived()
     }

@@ -165,26 +165,58 @@ export function transferMany(
   file: TransferFile,
   transfers: readonly Transfer[],
 ): Promise<void> {
-  const parts = transfers.filter(({ bytes }) => bytes.byteLength > 0)
   return new Promise((resolve, reject) => {
-    let next = 0
-    let outstanding = 0
-    let failed: HoltError | undefined
-    const begin = (): void => {
-      while (failed === undefined && outstanding < queue.depth && next < parts.length) {
-        const part = parts[next++]
-        outstanding++
-        queue.push(new ExactTransfer(queue, opcode, file, part, settled))
-      }
-      if (outstanding > 0) return
-      if (failed === undefined) resolve()
-      else reject(failed)
-    }
-    const settled = (error: HoltError | undefined): void => {
-      outstanding--
-      failed ??= error
-      begin()
-    }
-    begin()
+    beginMany(queue, opcode, file, transfers, (error) => {
+      if (error === undefined) resolve()
+      else reject(error)
+    })
   })
+}
+
+/**
+ * As {@link transferMany}, and blocks until it is over. The thread sleeps until half of what is outstanding has come
+ * back, so the device is never idle, and it is woken a few times for a batch instead of once for each transfer.
+ */
+export function transferManySync(
+  queue: RingQueue,
+  opcode: typeof OPCODE.read | typeof OPCODE.write,
+  file: TransferFile,
+  transfers: readonly Transfer[],
+): void {
+  let over = false
+  let failed: HoltError | undefined
+  beginMany(queue, opcode, file, transfers, (error) => {
+    over = true
+    failed = error
+  })
+  // Completions change it, which TypeScript does not see.
+  while (!(over as boolean)) queue.waitSync()
+  if (failed !== undefined) throw failed as HoltError
+}
+
+function beginMany(
+  queue: RingQueue,
+  opcode: typeof OPCODE.read | typeof OPCODE.write,
+  file: TransferFile,
+  transfers: readonly Transfer[],
+  over: Settled,
+): void {
+  const parts = transfers.filter(({ bytes }) => bytes.byteLength > 0)
+  let next = 0
+  let outstanding = 0
+  let failed: HoltError | undefined
+  const begin = (): void => {
+    while (failed === undefined && outstanding < queue.depth && next < parts.length) {
+      const part = parts[next++]
+      outstanding++
+      queue.push(new ExactTransfer(queue, opcode, file, part, settled))
+    }
+    if (outstanding === 0) over(failed)
+  }
+  const settled = (error: HoltError | undefined): void => {
+    outstanding--
+    failed ??= error
+    begin()
+  }
+  begin()
 }

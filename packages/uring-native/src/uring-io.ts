@@ -39,7 +39,7 @@ import { OPCODE } from './ring-operations.js'
 import { RingQueue } from './ring-queue.js'
 import { RegisteredBuffers, RegisteredFiles } from './ring-tables.js'
 import type { BufferRegistration } from './ring-tables.js'
-import { transferMany, transferOne } from './ring-transfer.js'
+import { transferMany, transferManySync, transferOne } from './ring-transfer.js'
 import { endOfFile, fromNodeError, systemError } from './system-error.js'
 import { orderWrites } from './transfer-batch.js'
 
@@ -296,6 +296,27 @@ export class UringIo implements Io {
     const got = this.#addon.readSync(own.fd, into, offsetBytes)
     if (got < 0) throw systemError(errnoName(got), 'pread', own.path)
     if (got < into.byteLength) throw endOfFile(own.path, offsetBytes, into.byteLength, got)
+  }
+
+  readManySync(file: IoFile, transfers: readonly Transfer[]): void {
+    const own = this.#own(file)
+    checkTransfers(transfers)
+    for (const part of transfers) checkMultiples(own, part.offsetBytes, part.bytes)
+    this.#countReads(transfers.length, totalBytes(transfers))
+    transferManySync(this.#queue, OPCODE.read, own, transfers)
+  }
+
+  writeManySync(file: IoFile, transfers: readonly Transfer[]): void {
+    const own = this.#own(file)
+    const parts = checkBatch(own, transfers)
+    this.#countWrites(parts.length, totalBytes(parts))
+    if (own.direct) {
+      transferManySync(this.#queue, OPCODE.write, own, parts)
+      return
+    }
+    // A write into the page cache is a copy: the kernel would hand it to a thread of its own only to wait for that.
+    for (const { offsetBytes, bytes } of parts)
+      check(this.#addon.writeSync(own.fd, bytes, offsetBytes, false), 'pwrite', own.path)
   }
 
   writeSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void {

@@ -34,6 +34,8 @@ export class ScriptedRing implements RingAddon {
   brokenErrno = 0
   /** Completes at once, inside the call: results by operation, or undefined to leave it outstanding. */
   inline: (operation: Submitted) => number | undefined = () => undefined
+  /** Completed inside a call and not delivered yet. */
+  readonly #inline: Completion[] = []
   #owned = new Map<string, Submitted>()
   #ring: NativeRing | undefined
   #onCompletions: (count: number) => void = () => undefined
@@ -89,9 +91,13 @@ export class ScriptedRing implements RingAddon {
   }
 
   submitRing(_ring: number, count: number): number {
+    this.passOnRing(_ring, count)
+    return this.#deliver(this.#inline.splice(0))
+  }
+
+  passOnRing(_ring: number, count: number): void {
     const { commands } = this.#made()
     const call: Submitted[] = []
-    const completions: Completion[] = []
     for (let i = 0; i < count; i++) {
       const [opcode, slot, fd, offset, start, length, , link, generation, fileIndex] = commands.subarray(
         10 * i,
@@ -100,14 +106,13 @@ export class ScriptedRing implements RingAddon {
       call.push(operation)
       this.#owned.set(`${String(slot)}:${String(generation)}`, operation)
       const result = this.inline(operation)
-      if (result !== undefined) completions.push({ slot, generation, result })
+      if (result !== undefined) this.#inline.push({ slot, generation, result })
     }
     if (count > 0) this.calls.push(call)
-    return this.#deliver(completions)
   }
 
   waitRing(): number {
-    return this.#deliver([])
+    return this.#deliver(this.#inline.splice(0))
   }
 
   cancelRing(_ring: number, slot: number, generation: number): void {

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { OPCODE } from '../src/ring-operations.js'
 import { RingCalls } from '../src/ring-calls.js'
 import { RingQueue } from '../src/ring-queue.js'
-import { transferMany, transferOne } from '../src/ring-transfer.js'
+import { transferMany, transferManySync, transferOne } from '../src/ring-transfer.js'
 import type { TransferFile } from '../src/ring-transfer.js'
 import type { Transfer } from '../src/io.js'
 
@@ -125,6 +125,103 @@ describe('a batch that is longer than the ring', () => {
     await turn()
     expect(outcome).toMatchObject({ state: 'failed', code: 'HOLT_IO' })
     expect(ring.submitted).toHaveLength(3)
+  })
+})
+
+describe('what goes to the device before the turn is over', () => {
+  test('A19: eight operations do, and the rest with the microtask after the turn', async () => {
+    const { ring, queue } = started(64)
+    const outcomes = parts(11).map((part) => watch(transferOne(queue, OPCODE.read, FILE, part)))
+    expect(ring.calls.map((call) => call.length)).toEqual([8])
+    await turn()
+    expect(ring.calls.map((call) => call.length)).toEqual([8, 3])
+    for (const operation of ring.outstanding) ring.finish(operation)
+    await turn()
+    expect(outcomes.every(({ state }) => state === 'done')).toBe(true)
+  })
+
+  test('what completes inside the early call is delivered in the same turn', async () => {
+    const { ring, queue } = started(64)
+    ring.inline = ({ length }) => length
+    const outcomes = parts(8).map((part) => watch(transferOne(queue, OPCODE.read, FILE, part)))
+    expect(ring.calls.map((call) => call.length)).toEqual([8])
+    await Promise.resolve()
+    await Promise.resolve()
+    expect(outcomes.map(({ state }) => state)).toEqual(Array(8).fill('done'))
+  })
+
+  test('A20: the next ones do while completions are still being delivered, and none of those is lost', async () => {
+    const { ring, outcome } = await writing(16, 48)
+    const callsBefore = ring.calls.length
+    ring.complete(
+      ...ring.outstanding.map(({ slot, generation, length }) => ({ slot, generation, result: length })),
+    )
+    // Eight of the sixteen went on from inside the delivery, the rest behind it.
+    expect(ring.calls.slice(callsBefore).map((call) => call.length)).toEqual([8, 8])
+    for (let round = 0; round < 2; round++) {
+      for (const operation of ring.outstanding) ring.finish(operation)
+      await turn()
+    }
+    expect(outcome.state).toBe('done')
+    expect(ring.submitted).toHaveLength(48)
+  })
+
+  test('a ring that breaks meanwhile abandons what was passed on', async () => {
+    const { ring, queue } = started(64)
+    const outcomes = parts(8).map((part) => watch(transferOne(queue, OPCODE.read, FILE, part)))
+    ring.brokenErrno = -9
+    await turn()
+    expect(outcomes.map(({ code }) => code)).toEqual(Array(8).fill('HOLT_RING'))
+    expect(ring.closed).toBe(1)
+  })
+})
+
+describe('a batch that blocks', () => {
+  test('returns when all of it has completed, and throws the first error only then', () => {
+    const { ring, queue } = started(4)
+    ring.inline = ({ length }) => length
+    transferManySync(queue, OPCODE.write, FILE, parts(10))
+    expect(ring.submitted).toHaveLength(10)
+    ring.inline = ({ offset, length }) => (offset === 2 * BLOCK ? -28 : length)
+    let caught: unknown
+    try {
+      transferManySync(queue, OPCODE.write, FILE, parts(10))
+    } catch (error) {
+      caught = error
+    }
+    expect(isHoltError(caught) && caught.code).toBe('HOLT_NO_SPACE')
+    // Nothing is begun after the error; all that was begun has come back.
+    expect(ring.submitted.length).toBeLessThan(20)
+    expect(ring.outstanding).toEqual([])
+  })
+
+  test('resumes what stops short', () => {
+    const { ring, queue } = started(4)
+    ring.inline = ({ length }) => Math.ceil(length / 2)
+    transferManySync(queue, OPCODE.read, FILE, parts(1))
+    expect(ring.submitted[0]).toMatchObject({ start: 0, length: BLOCK })
+    expect(ring.submitted[1]).toMatchObject({ start: BLOCK / 2, length: BLOCK / 2 })
+  })
+
+  test('delivers what others wait for too', async () => {
+    const { ring, queue } = started(8)
+    const [part] = parts(1)
+    const outcome = watch(transferOne(queue, OPCODE.read, FILE, part))
+    ring.inline = ({ length }) => length
+    transferManySync(queue, OPCODE.read, FILE, parts(3))
+    await turn()
+    expect(outcome.state).toBe('done')
+  })
+
+  test('of a ring that breaks throws the reason', () => {
+    const { ring, queue } = started(4)
+    ring.brokenErrno = -9
+    expect(() => {
+      transferManySync(queue, OPCODE.write, FILE, parts(2))
+    }).toThrow(/the ring is broken/)
+    expect(() => {
+      transferManySync(queue, OPCODE.write, FILE, parts(2))
+    }).toThrow(/the ring is broken/)
   })
 })
 

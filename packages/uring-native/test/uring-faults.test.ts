@@ -120,6 +120,22 @@ describe.skipIf(unavailable)('UringIo with faults', () => {
     },
   )
 
+  test('A22, A24: a batch that blocks resumes what is short, and throws the first error when nothing is outstanding', async () => {
+    await withFile(async (io, file) => {
+      io.writeManySync(file, parts(40))
+      armFaults([{ at: 'read', firstCall: 5, shortBytes: 100, calls: 7 }])
+      const into = parts(40).map(({ offsetBytes }) => ({ offsetBytes, bytes: new Uint8Array(PAGE) }))
+      io.readManySync(file, into)
+      expect(Buffer.concat(into.map((part) => part.bytes))).toEqual(expected(40))
+      expect(faultHits()).toEqual([7])
+      armFaults([{ at: 'read', firstCall: 20, errno: 'EIO' }])
+      expect(() => {
+        io.readManySync(file, into)
+      }).toThrow(expect.objectContaining({ code: 'HOLT_IO', errno: 'EIO' }) as Error)
+      expect(io.counters.queue?.outstanding).toBe(0)
+    }, 16)
+  })
+
   test('A27: interrupted transfers, syncs and submissions are repeated', async () => {
     await withFile(async (io, file, path) => {
       armFaults([

@@ -17,7 +17,8 @@ const megabytesPerSecond = (turn: Turn): number => (perSecond(turn) * WRITE_BYTE
 
 /**
  * 512 KiB writes over a file that is there, by fs.promises and by `Io.writeMany`, at equal depths; the latter from memory
- * as it is and from memory that the ring has registered, as the frames of a store's cache are. The bars are for those.
+ * as it is and from memory that the ring has registered, as the frames of a store's cache are, and by
+ * `Io.writeManySync` from the same. The bars are for the last one: who writes so much has a thread for it that may block.
  */
 export async function largeWrites(path: string, sizeBytes: number, pace: Pace): Promise<GroupResult> {
   const rows: ResultRow[] = []
@@ -32,7 +33,16 @@ export async function largeWrites(path: string, sizeBytes: number, pace: Pace): 
   return {
     group: 'writes',
     title: '512 KiB writes: megabytes per second and microseconds of CPU each',
-    heads: ['`fs.promises` MB/s', 'CPU µs', '`Io.writeMany` MB/s', 'CPU µs', 'registered MB/s', 'CPU µs'],
+    heads: [
+      '`fs.promises` MB/s',
+      'CPU µs',
+      '`Io.writeMany` MB/s',
+      'CPU µs',
+      'registered MB/s',
+      'CPU µs',
+      '`Io.writeManySync` MB/s',
+      'CPU µs',
+    ],
     rows,
     notes,
   }
@@ -63,16 +73,17 @@ async function atDepth(
     const tidy = async (): Promise<void> => {
       if (mode === 'buffered') await handle.datasync()
     }
+    const batch = (): Transfer[] =>
+      Array.from({ length: BATCH_LENGTH }, (_, index): Transfer => ({
+        offsetBytes: offset(),
+        bytes: buffers[index % depth],
+      }))
     const writeMany = (io: Io, file: IoFile): Contestant['work'] => {
       return async (isOver) => {
         let operations = 0
         while (!isOver()) {
-          const batch = Array.from({ length: BATCH_LENGTH }, (_, index): Transfer => ({
-            offsetBytes: offset(),
-            bytes: buffers[index % depth],
-          }))
-          await io.writeMany(file, batch)
-          operations += batch.length
+          await io.writeMany(file, batch())
+          operations += BATCH_LENGTH
         }
         return operations
       }
@@ -95,13 +106,25 @@ async function atDepth(
       },
       { name: 'Io.writeMany', tidy, work: writeMany(plainIo, plainFile) },
       { name: 'Io.writeMany, registered', tidy, work: writeMany(registeredIo, registeredFile) },
+      {
+        name: 'Io.writeManySync, registered',
+        tidy,
+        work: (isOver) => {
+          let operations = 0
+          while (!isOver()) {
+            registeredIo.writeManySync(registeredFile, batch())
+            operations += BATCH_LENGTH
+          }
+          return operations
+        },
+      },
     ]
-    const [theirs, plain, registered] = await takeTurns(contestants, pace)
-    const faster = medianRatio(registered, theirs, (a, b) => perSecond(a) / perSecond(b))
-    const cpu = medianRatio(registered, theirs, (a, b) => cpuMicrosEach(a) / cpuMicrosEach(b))
+    const [theirs, plain, registered, blocking] = await takeTurns(contestants, pace)
+    const faster = medianRatio(blocking, theirs, (a, b) => perSecond(a) / perSecond(b))
+    const cpu = medianRatio(blocking, theirs, (a, b) => cpuMicrosEach(a) / cpuMicrosEach(b))
     return {
       name: `${mode}, depth ${String(depth)}${registeredCount < ranges.length ? ' (registering was refused)' : ''}`,
-      values: [theirs, plain, registered].flatMap((turns) => [
+      values: [theirs, plain, registered, blocking].flatMap((turns) => [
         medianOf(turns.map(megabytesPerSecond)),
         medianOf(turns.map(cpuMicrosEach)),
       ]),

@@ -14,7 +14,7 @@ const DEPTHS = [1, 32, 128]
 /** A batch is this many times as long as the queue is deep, so that the device is busy between its ends too. */
 const BATCH_FACTOR = 16
 
-/** 4 KiB reads at random places, by fs.promises, by `Io.read` and by `Io.readMany`, at equal depths. */
+/** 4 KiB reads at random places, by fs.promises, by `Io.read`, by `Io.readMany` and by `Io.readManySync`, at equal depths. */
 export async function randomReads(path: string, sizeBytes: number, pace: Pace): Promise<GroupResult> {
   const rows: ResultRow[] = []
   const notes: string[] = []
@@ -28,7 +28,16 @@ export async function randomReads(path: string, sizeBytes: number, pace: Pace): 
   return {
     group: 'reads',
     title: '4 KiB random reads: operations per second and microseconds of CPU each',
-    heads: ['`fs.promises` ops/s', 'CPU µs', '`Io.read` ops/s', 'CPU µs', '`Io.readMany` ops/s', 'CPU µs'],
+    heads: [
+      '`fs.promises` ops/s',
+      'CPU µs',
+      '`Io.read` ops/s',
+      'CPU µs',
+      '`Io.readMany` ops/s',
+      'CPU µs',
+      '`Io.readManySync` ops/s',
+      'CPU µs',
+    ],
     rows,
     notes,
   }
@@ -78,15 +87,29 @@ async function atDepth(
           return operations
         },
       },
+      {
+        name: 'Io.readManySync',
+        work: (isOver) => {
+          let operations = 0
+          while (!isOver()) {
+            io.readManySync(
+              file,
+              buffers.map((bytes): Transfer => ({ offsetBytes: offset(), bytes })),
+            )
+            operations += buffers.length
+          }
+          return operations
+        },
+      },
     ]
-    const [theirs, single, many] = await takeTurns(contestants, pace)
+    const [theirs, single, many, blocking] = await takeTurns(contestants, pace)
     // At depth 1 there is nothing to gather.
     const best = depth === 1 ? single : many
     const faster = medianRatio(best, theirs, (a, b) => perSecond(a) / perSecond(b))
     const cpu = medianRatio(best, theirs, (a, b) => cpuMicrosEach(a) / cpuMicrosEach(b))
     return {
       name: `${mode}, depth ${String(depth)}`,
-      values: [theirs, single, many].flatMap((turns) => [
+      values: [theirs, single, many, blocking].flatMap((turns) => [
         medianOf(turns.map(perSecond)),
         medianOf(turns.map(cpuMicrosEach)),
       ]),

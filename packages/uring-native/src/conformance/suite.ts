@@ -148,6 +148,14 @@ export async function rejects(
   return error
 }
 
+/** Runs a blocking operation at once; what it throws becomes a rejection. */
+export function settle(operation: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    operation()
+    resolve()
+  })
+}
+
 /** Expects a throw with the code. */
 export function throws(operation: () => unknown, code: HoltErrorCode, what = operation.toString()): void {
   let error: unknown

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 
 import type { Io, IoFile } from '../io.js'
 
-import { contents, pattern, randomNumbers, rejects, sameBytes, throws, untyped } from './suite.js'
+import { contents, pattern, randomNumbers, rejects, sameBytes, settle, throws, untyped } from './suite.js'
 import type { Suite } from './suite.js'
 
 /** The faces by which single ranges move, so that each test goes through all. */
@@ -45,6 +45,17 @@ const FACES: readonly Face[] = [
       }),
   },
   {
+    name: 'readManySync and writeManySync',
+    read: (io, file, offsetBytes, bytes) =>
+      settle(() => {
+        io.readManySync(file, [{ offsetBytes, bytes }])
+      }),
+    write: (io, file, offsetBytes, bytes) =>
+      settle(() => {
+        io.writeManySync(file, [{ offsetBytes, bytes }])
+      }),
+  },
+  {
     name: 'readSync and writeDsyncSync',
     read: (io, file, offsetBytes, into) =>
       settle(() => {
@@ -56,14 +67,6 @@ const FACES: readonly Face[] = [
       }),
   },
 ]
-
-/** Runs a blocking operation at once; what it throws becomes a rejection. */
-function settle(operation: () => void): Promise<void> {
-  return new Promise((resolve) => {
-    operation()
-    resolve()
-  })
-}
 
 /** Reads and writes of single ranges. */
 export function transferTests({ test }: Suite): void {
