@@ -191,7 +191,7 @@ export function transferManySync(
   })
   // Completions change it, which TypeScript does not see.
   while (!(over as boolean)) queue.waitSync()
-  if (failed !== undefined) throw failed as HoltError
+  if (failed !== undefined) throw failed
 }
 
 function beginMany(
