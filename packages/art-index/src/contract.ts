@@ -54,18 +54,18 @@ export interface ArtIndexContract {
 
 export interface CursorOptions {
   /** Only keys that begin with these bytes. */
-  readonly prefix?: Uint8Array
-  readonly gt?: Uint8Array
-  readonly gte?: Uint8Array
-  readonly lt?: Uint8Array
-  readonly lte?: Uint8Array
-  readonly reverse?: boolean
+  readonly prefix?: Uint8Array | undefined
+  readonly gt?: Uint8Array | undefined
+  readonly gte?: Uint8Array | undefined
+  readonly lt?: Uint8Array | undefined
+  readonly lte?: Uint8Array | undefined
+  readonly reverse?: boolean | undefined
   /**
    * One or more bytes. A key that holds them after `prefix` is not returned by itself: all keys that share their bytes
    * up to and with the delimiter's first occurrence are one entry, returned once, at its place, at a cost that does not
    * depend on their number.
    */
-  readonly delimiter?: Uint8Array
+  readonly delimiter?: Uint8Array | undefined
 }
 
 /** What {@link CursorContract.next} came to. */

@@ -88,6 +88,7 @@ export class Cursor implements CursorContract {
 
   #scratch = new Uint8Array(512)
   #scratchView = new DataView(this.#scratch.buffer)
+  #scratchWords = new Uint32Array(this.#scratch.buffer)
   #stack = new Int32Array(LEVEL * 24)
   /** Index in the stack of the deepest level; negative when there is none. */
   #top = -LEVEL
@@ -124,7 +125,7 @@ export class Cursor implements CursorContract {
   /** Version of the leaf, where its frame may have left: that of a large value. */
   #largeVersion = 0
 
-  /** Throws `HOLT_INVALID_ARGUMENT` on an empty delimiter. Reads nothing yet. */
+  /** Throws `HOLT_INVALID_ARGUMENT` on an empty delimiter. Reads nothing yet. The options' bytes are copied. */
   constructor(tree: CursorTree, options: CursorOptions = {}) {
     this.#tree = tree
     this.#valueFrames = new ValueFrames(tree.source)
@@ -142,9 +143,11 @@ export class Cursor implements CursorContract {
     const delimiter = delimiterOf(options)
     const { low, high } = keyRangeOf(options)
     this.#reverse = options.reverse === true
-    this.#delimiter = delimiter
+    this.#delimiter = copyOver(this.#delimiter, delimiter)
     this.#delimiterFrom = options.prefix?.length ?? 0
-    this.#stop = this.#reverse ? low : high
+    const stop = this.#reverse ? low : high
+    this.#stop =
+      stop === undefined ? undefined : { bytes: new Uint8Array(stop.bytes), inclusive: stop.inclusive }
     const start = this.#reverse ? high : low
     const length = start?.bytes.length ?? 0
     if (length > this.#scratch.length - 4) this.#growScratch(length)
@@ -161,8 +164,28 @@ export class Cursor implements CursorContract {
     this.#leafWord = -1
   }
 
+  /**
+   * Goes on behind the entry with this key, or common prefix: what lies behind it, in the walk's direction, is still to
+   * come, as if the step that gave it had been the last one. The options stay.
+   */
+  resumeBehind(key: Uint8Array, step: CursorStep): void {
+    if (key.length > this.#scratch.length - 4) this.#growScratch(key.length)
+    this.#scratch.set(key)
+    this.#resumeLength = key.length
+    this.#resumeSelf = false
+    this.#resumeBelow = step === KEY && !this.#reverse
+    this.#top = -LEVEL
+    this.#stale = true
+    this.#ended = false
+  }
+
   get key(): Uint8Array {
     return this.#scratch
+  }
+
+  /** The bytes of {@link key} as words. Those behind the key's last byte are undefined. */
+  get keyWords(): Uint32Array {
+    return this.#scratchWords
   }
 
   get version(): number {
@@ -663,10 +686,11 @@ export class Cursor implements CursorContract {
   }
 
   #growScratch(length: number): void {
-    const larger = new Uint8Array(Math.max(this.#scratch.length * 2, length + 8))
+    const larger = new Uint8Array(Math.max(this.#scratch.length * 2, (length + 11) & ~3))
     larger.set(this.#scratch)
     this.#scratch = larger
     this.#scratchView = new DataView(larger.buffer)
+    this.#scratchWords = new Uint32Array(larger.buffer)
   }
 
   #nodeAt(ref: number): number {
@@ -723,6 +747,12 @@ export class Cursor implements CursorContract {
 }
 
 const NO_BYTES = new Uint8Array(0)
+
+/** A copy of `bytes`; `kept`, if it is one already. */
+function copyOver(kept: Uint8Array | undefined, bytes: Uint8Array | undefined): Uint8Array | undefined {
+  if (bytes === undefined) return undefined
+  return kept?.length === 1 && bytes.length === 1 && kept[0] === bytes[0] ? kept : new Uint8Array(bytes)
+}
 
 /** Where a backward walk of a node begins. */
 function lastPosition(word: number): number {

@@ -36,41 +36,40 @@ export function compareKeys(a: Uint8Array, b: Uint8Array): number {
   return a.length - b.length
 }
 
-/** Joins prefix and bounds to one range; the bytes are copied. Of two bounds at one end the narrower counts. */
+/** Joins prefix and bounds to one range. Of two bounds at one end the narrower counts. The bytes are not copied. */
 export function keyRangeOf(options: CursorOptions): KeyRange {
   const { prefix, gt, gte, lt, lte } = options
   let low: Bound | undefined
   let high: Bound | undefined
-  const raise = (bytes: Uint8Array | undefined, inclusive: boolean): void => {
-    if (bytes === undefined) return
-    const order = low === undefined ? 1 : compareKeys(bytes, low.bytes)
-    if (order > 0 || (order === 0 && !inclusive)) low = { bytes, inclusive }
-  }
-  const lower = (bytes: Uint8Array | undefined, inclusive: boolean): void => {
-    if (bytes === undefined) return
-    const order = high === undefined ? -1 : compareKeys(bytes, high.bytes)
-    if (order < 0 || (order === 0 && !inclusive)) high = { bytes, inclusive }
-  }
   if (prefix !== undefined && prefix.length > 0) {
-    raise(prefix, true)
-    lower(successorOfPrefix(prefix), false)
+    low = { bytes: prefix, inclusive: true }
+    const successor = successorOfPrefix(prefix)
+    if (successor !== undefined) high = { bytes: successor, inclusive: false }
   }
-  raise(gte, true)
-  raise(gt, false)
-  lower(lte, true)
-  lower(lt, false)
-  return { low: copyOf(low), high: copyOf(high) }
+  if (gte !== undefined) low = higher(low, gte, true)
+  if (gt !== undefined) low = higher(low, gt, false)
+  if (lte !== undefined) high = lower(high, lte, true)
+  if (lt !== undefined) high = lower(high, lt, false)
+  return { low, high }
 }
 
-function copyOf(bound: Bound | undefined): Bound | undefined {
-  return bound && { bytes: Uint8Array.from(bound.bytes), inclusive: bound.inclusive }
+function higher(bound: Bound | undefined, bytes: Uint8Array, inclusive: boolean): Bound {
+  if (bound === undefined) return { bytes, inclusive }
+  const order = compareKeys(bytes, bound.bytes)
+  return order > 0 || (order === 0 && !inclusive) ? { bytes, inclusive } : bound
 }
 
-/** The delimiter's bytes, copied, or none. Throws `HOLT_INVALID_ARGUMENT` when it is there but empty. */
+function lower(bound: Bound | undefined, bytes: Uint8Array, inclusive: boolean): Bound {
+  if (bound === undefined) return { bytes, inclusive }
+  const order = compareKeys(bytes, bound.bytes)
+  return order < 0 || (order === 0 && !inclusive) ? { bytes, inclusive } : bound
+}
+
+/** The delimiter's bytes, or none. Throws `HOLT_INVALID_ARGUMENT` when it is there but empty. */
 export function delimiterOf(options: CursorOptions): Uint8Array | undefined {
   const { delimiter } = options
   if (delimiter === undefined) return undefined
   if (delimiter.length === 0)
     throw new HoltError('HOLT_INVALID_ARGUMENT', 'the delimiter is empty; it needs one byte or more')
-  return Uint8Array.from(delimiter)
+  return delimiter
 }

@@ -158,3 +158,32 @@ it('gives versions up to 2^53 - 1 back exactly', () => {
   const cursor = new Cursor({ source, rootId: buildTree(source, map, new Random(3)), changes: 0 })
   expect(list(cursor).map((entry) => (entry.kind === 'key' ? entry.version : -1))).toEqual(versions)
 })
+
+it('goes on behind any entry it has given, in either direction', () => {
+  const keys = ['a', 'a/1', 'a/2', 'a/3/x', 'b', 'b/1', 'c']
+  for (const options of [{}, { delimiter: bytesOf('/') }, { gte: bytesOf('a/1'), lt: bytesOf('c') }]) {
+    for (const reverse of [false, true]) {
+      const tree = treeOf(keys)
+      const cursor = new Cursor(tree, { ...options, reverse })
+      const all: { key: Uint8Array; step: ReturnType<Cursor['next']> }[] = []
+      for (let step = cursor.next(); step !== END; step = cursor.next())
+        all.push({ key: cursor.key.slice(0, cursor.keyLength), step })
+      expect(all.length).toBeGreaterThan(2)
+      for (const [i, { key, step }] of all.entries()) {
+        cursor.resumeBehind(key, step)
+        const rest: Uint8Array[] = []
+        while (cursor.next() !== END) rest.push(cursor.key.slice(0, cursor.keyLength))
+        expect(rest).toEqual(all.slice(i + 1).map((entry) => entry.key))
+      }
+    }
+  }
+})
+
+it('keeps bounds and delimiter of its own', () => {
+  const lt = bytesOf('c')
+  const delimiter = bytesOf('/')
+  const cursor = new Cursor(treeOf(['a/1', 'a/2', 'b', 'c']), { lt, delimiter })
+  lt.fill(0)
+  delimiter.fill(0)
+  expect(list(cursor).map(({ key }) => key)).toEqual(['a/', 'b'])
+})

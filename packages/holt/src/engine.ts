@@ -9,6 +9,7 @@ import type { Durability } from './durability.js'
 import { appendDelete, appendEffects, appendPut, type Effect, effectsBytes, putBytes } from './effect.js'
 import { LIMITS, SEQ_WINDOW } from './limits.js'
 import { keysOf, type Operation, operationBytes, type Resolution, resolveOperations } from './operation.js'
+import { ScanPages } from './scan-page.js'
 import { TurnGuard } from './turn-guard.js'
 
 export interface EngineParts {
@@ -64,6 +65,7 @@ export class Engine {
   readonly journal: JournalContract | undefined
   readonly checkpointer: Checkpointer | undefined
   readonly durability: Durability
+  readonly pages = new ScanPages(this)
 
   readonly #start: (seqFloor: number) => Promise<void>
   readonly #turns: TurnGuard

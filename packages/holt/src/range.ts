@@ -1,7 +1,7 @@
 import { HoltError } from '@holt/errors'
 import type { CursorOptions } from '@holt/art-index'
 import type { KeyCodec } from './key-encoding.js'
-import { TREE_ID_BYTES } from './limits.js'
+import { LIMITS, TREE_ID_BYTES } from './limits.js'
 
 /** Which part of a tree to walk. Keys compare by the bytes of their encoding. */
 export interface RangeOptions<K> {
@@ -22,14 +22,30 @@ export interface DelimiterOptions<K> {
   readonly delimiter: K
 }
 
-const BOUNDS = ['gt', 'gte', 'lt', 'lte', 'prefix', 'delimiter'] as const
-const KNOWN = new Set<string>([...BOUNDS, 'reverse', 'limit', 'after'])
+const KNOWN = new Set<string>([
+  ...['gt', 'gte', 'lt', 'lte', 'prefix', 'delimiter'],
+  ...['reverse', 'limit', 'after'],
+])
 
 /** A key with its tree's id in front. */
 export function withTreeId(treeId: number, key: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(TREE_ID_BYTES + key.length)
   writeTreeId(treeId, bytes)
   bytes.set(key, TREE_ID_BYTES)
+  return bytes
+}
+
+const keyScratch = new Uint8Array(TREE_ID_BYTES + LIMITS.maxKeyBytes)
+/** Below this many bytes a loop is faster than `set` and the view it needs. */
+const LOOP_BYTES = 64
+
+/** A key's bytes behind its tree's id. Throws as {@link KeyCodec.write} does. */
+export function encodeBehindId(treeId: number, codec: KeyCodec<unknown>, key: unknown): Uint8Array {
+  const length = TREE_ID_BYTES + codec.write(key, keyScratch)
+  writeTreeId(treeId, keyScratch)
+  const bytes = new Uint8Array(length)
+  if (length <= LOOP_BYTES) for (let i = 0; i < length; i++) bytes[i] = keyScratch[i]
+  else bytes.set(keyScratch.subarray(0, length))
   return bytes
 }
 
@@ -43,24 +59,45 @@ export function writeTreeId(treeId: number, bytes: Uint8Array): void {
 
 /** The cursor's options for a range of a tree. Throws `HOLT_INVALID_ARGUMENT` and what the key encoding throws. */
 export function cursorOptions(treeId: number, codec: KeyCodec<unknown>, range: object): CursorOptions {
-  const given = range as Record<string, unknown>
-  for (const name of Object.keys(given)) {
-    if (!KNOWN.has(name)) throw new HoltError('HOLT_INVALID_ARGUMENT', `'${name}' is no option of a range`)
+  // `for in` takes the names from the object's shape, where Object.keys makes an array; it also names what is inherited.
+  for (const name in range) {
+    if (!KNOWN.has(name) && Object.hasOwn(range, name))
+      throw new HoltError('HOLT_INVALID_ARGUMENT', `'${name}' is no option of a range`)
   }
-  if (given['reverse'] !== undefined && typeof given['reverse'] !== 'boolean') {
-    throw new HoltError('HOLT_INVALID_ARGUMENT', `reverse is ${typeof given['reverse']}; a boolean is wanted`)
+  // By name, one by one, and always all of them: so every query has one shape, and no access is by a computed name.
+  const { gt, gte, lt, lte, prefix, delimiter, reverse } = range as Partial<Record<string, unknown>>
+  if (reverse !== undefined && typeof reverse !== 'boolean')
+    throw new HoltError('HOLT_INVALID_ARGUMENT', `reverse is ${typeof reverse}; a boolean is wanted`)
+  return {
+    prefix: prefix === undefined ? treeIdBytes(treeId) : encodeBehindId(treeId, codec, prefix),
+    gt: gt === undefined ? undefined : encodeBehindId(treeId, codec, gt),
+    gte: gte === undefined ? undefined : encodeBehindId(treeId, codec, gte),
+    lt: lt === undefined ? undefined : encodeBehindId(treeId, codec, lt),
+    lte: lte === undefined ? undefined : encodeBehindId(treeId, codec, lte),
+    delimiter: delimiter === undefined ? undefined : delimiterBytes(codec, delimiter),
+    reverse,
   }
-  const options: Record<string, unknown> = { prefix: withTreeId(treeId, new Uint8Array(0)) }
-  for (const name of BOUNDS) {
-    const key = given[name]
-    if (key === undefined) continue
-    const bytes = codec.encode(key)
-    if (name === 'delimiter' && bytes.length === 0)
-      throw new HoltError('HOLT_INVALID_ARGUMENT', 'the delimiter is empty')
-    options[name] = name === 'delimiter' ? bytes : withTreeId(treeId, bytes)
+}
+
+function treeIdBytes(treeId: number): Uint8Array {
+  const bytes = new Uint8Array(TREE_ID_BYTES)
+  writeTreeId(treeId, bytes)
+  return bytes
+}
+
+let lastDelimiter = ''
+let lastDelimiterBytes: Uint8Array = new Uint8Array(0)
+
+/** The bytes are only read, so those of the last string serve again: nearly always it is the same. */
+function delimiterBytes(codec: KeyCodec<unknown>, delimiter: unknown): Uint8Array {
+  if (delimiter === lastDelimiter && codec.name === 'utf8' && lastDelimiter !== '') return lastDelimiterBytes
+  const bytes = codec.encode(delimiter)
+  if (bytes.length === 0) throw new HoltError('HOLT_INVALID_ARGUMENT', 'the delimiter is empty')
+  if (typeof delimiter === 'string') {
+    lastDelimiter = delimiter
+    lastDelimiterBytes = bytes
   }
-  if (given['reverse'] === true) options['reverse'] = true
-  return options
+  return bytes
 }
 
 /** The limit of a range as a number. Throws `HOLT_INVALID_ARGUMENT` unless it is a whole number of at least 0. */

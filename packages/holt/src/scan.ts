@@ -1,96 +1,108 @@
-import { COMMON_PREFIX, Cursor, type CursorOptions, END } from '@holt/art-index'
+import type { CursorOptions } from '@holt/art-index'
+import { HoltError } from '@holt/errors'
 import type { Engine } from './engine.js'
-import type { Entry, Version } from './entries.js'
 import type { KeyCodec } from './key-encoding.js'
-import { TREE_ID_BYTES } from './limits.js'
+import { PAGE_ENTRIES, type ScanPage } from './scan-page.js'
 import type { ValueCodec } from './value-encoding.js'
 
-/** A {@link Cursor} of the engine's tree whose keys and values look as the caller wants them. */
-export class EntryCursor<K, V> {
-  readonly #engine: Engine
-  readonly #cursor: Cursor
-  readonly #keys: KeyCodec<K>
-  readonly #values: ValueCodec<V>
-  #keyBuffer = Buffer.alloc(0)
-  #keySource: Uint8Array | undefined
+/** A walk that ends early has read few entries in vain; one that goes on doubles them from page to page. */
+const FIRST_PAGE_ENTRIES = 8
 
-  constructor(engine: Engine, options: CursorOptions, keys: KeyCodec<K>, values: ValueCodec<V>) {
-    this.#engine = engine
-    this.#cursor = new Cursor(engine.index, options)
-    this.#keys = keys
-    this.#values = values
-  }
-
-  /** Moves on; false at the end. Throws `HOLT_CLOSED`, and `HOLT_CORRUPT` or `HOLT_IO` for a frame that cannot be read. */
-  advance(): boolean {
-    this.#engine.assertOpen()
-    this.#step = this.#cursor.next()
-    return this.#step !== END
-  }
-  #step: ReturnType<Cursor['next']> = END
-
-  get isPrefix(): boolean {
-    return this.#step === COMMON_PREFIX
-  }
-
-  get key(): K {
-    const { key, keyLength } = this.#cursor
-    // The cursor's key buffer is replaced when it grows.
-    if (this.#keySource !== key) {
-      this.#keySource = key
-      this.#keyBuffer = Buffer.from(key.buffer as ArrayBuffer, key.byteOffset, key.length)
-    }
-    return this.#keys.read(this.#keyBuffer, TREE_ID_BYTES, keyLength)
-  }
-
-  get value(): V {
-    const { valueBytes, valueOffset, valueLength } = this.#cursor
-    return this.#values.decode(valueBytes, valueOffset, valueLength)
-  }
-
-  /** The bytes of the entry's key, with the tree's id, as a copy. */
-  keyBytes(): Uint8Array {
-    return this.#cursor.key.slice(0, this.#cursor.keyLength)
-  }
-
-  get entry(): Entry<K, V> {
-    if (this.isPrefix) return { kind: 'prefix', prefix: this.key }
-    return { kind: 'key', key: this.key, value: this.value, version: this.#cursor.version as Version }
-  }
+/** What a walk is over, and of it what its entries need. */
+export interface Walk {
+  readonly treeId: number
+  readonly options: CursorOptions
+  readonly keys: KeyCodec<unknown> | undefined
+  readonly values: ValueCodec<unknown> | undefined
 }
 
 /**
- * An iterable iterator over a cursor. It holds nothing between steps and needs no close; the tree may change while it
- * is paused: keys that are there all the time come exactly once.
+ * An iterable iterator over a range. It needs no close and pins nothing between steps; the tree may change while it is
+ * paused: keys that are there all the time come exactly once, and each entry is as it is at its step. It reads ahead,
+ * and drops what it has read when the tree has changed.
  */
-export class ScanIterator<K, V, T> implements IterableIterator<T> {
-  readonly #cursor: EntryCursor<K, V>
-  readonly #project: (cursor: EntryCursor<K, V>) => T
+export class ScanIterator<T> implements IterableIterator<T> {
+  readonly #engine: Engine
+  readonly #walk: Walk
+  readonly #project: (page: ScanPage, index: number) => unknown
+  #page: ScanPage | undefined
+  /** The entry of the page to hand out next. */
+  #at = 0
   #left: number
+  #ahead = FIRST_PAGE_ENTRIES
+  /** A page is being read, so a caller's decoder may be running. */
+  #isReading = false
 
-  constructor(cursor: EntryCursor<K, V>, limit: number, project: (cursor: EntryCursor<K, V>) => T) {
-    this.#cursor = cursor
+  constructor(
+    engine: Engine,
+    walk: Walk,
+    limit: number,
+    project: (page: ScanPage, index: number) => unknown,
+  ) {
+    this.#engine = engine
+    this.#walk = walk
     this.#left = limit
     this.#project = project
   }
 
   next(): IteratorResult<T, undefined> {
-    if (this.#left <= 0) return { done: true, value: undefined }
-    this.#left -= 1
+    if (this.#left <= 0) return this.#end()
+    if (this.#isReading)
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        'an iterator is asked for its next entry by its own decoder',
+      )
     try {
-      if (this.#cursor.advance()) return { done: false, value: this.#project(this.#cursor) }
+      this.#engine.assertOpen()
+      let page = this.#page
+      if (page === undefined || this.#at >= page.count || !page.isCurrent) {
+        page = this.#turn()
+        if (page === undefined) return this.#end()
+      }
+      this.#left -= 1
+      return { done: false, value: this.#project(page, this.#at++) as T }
     } catch (error) {
       // An error is thrown once; afterwards the walk is over.
-      this.#left = 0
+      this.#end()
       throw error
     }
+  }
+
+  /** Reads the next page; undefined if there is nothing more. */
+  #turn(): ScanPage | undefined {
+    let page = this.#page
+    if (page === undefined) {
+      page = this.#engine.pages.take()
+      this.#page = page
+      const { treeId, options, keys, values } = this.#walk
+      page.begin(treeId, options, keys, values)
+    } else {
+      if (!page.isCurrent) page.resumeBehind(this.#at - 1)
+      else if (page.ended) return undefined
+      else if (page.failure !== undefined) throw page.failure
+    }
+    this.#isReading = true
+    page.fill(Math.min(this.#left, this.#ahead))
+    this.#isReading = false
+    this.#ahead = Math.min(this.#ahead * 2, PAGE_ENTRIES)
+    this.#at = 0
+    if (page.count > 0) return page
+    if (page.failure !== undefined) throw page.failure
+    return undefined
+  }
+
+  #end(): IteratorResult<T, undefined> {
     this.#left = 0
+    // A page that is being read is the reader's until it is done.
+    if (this.#page !== undefined && !this.#isReading) {
+      this.#engine.pages.give(this.#page)
+      this.#page = undefined
+    }
     return { done: true, value: undefined }
   }
 
   return(): IteratorResult<T, undefined> {
-    this.#left = 0
-    return { done: true, value: undefined }
+    return this.#end()
   }
 
   [Symbol.iterator](): this {

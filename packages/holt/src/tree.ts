@@ -4,17 +4,18 @@ import type { BatchOutcome, Engine } from './engine.js'
 import type { Entry, KeyEntry, Version, VersionedValue } from './entries.js'
 import type { KeyCodec } from './key-encoding.js'
 import { LIMITS, TREE_ID_BYTES } from './limits.js'
-import { encodeToken, resumeAt } from './list-token.js'
+import { resumeAt } from './list-token.js'
 import type { Operation } from './operation.js'
 import {
   checkLimit,
   cursorOptions,
   type DelimiterOptions,
+  encodeBehindId,
   type RangeOptions,
-  withTreeId,
   writeTreeId,
 } from './range.js'
-import { EntryCursor, ScanIterator } from './scan.js'
+import { type ScanPage } from './scan-page.js'
+import { ScanIterator } from './scan.js'
 import { TREE_INTERNALS, type TreeInternals } from './tree-internals.js'
 import type { ValueCodec } from './value-encoding.js'
 
@@ -100,17 +101,17 @@ export class Tree<K, V> {
   scan(range: RangeOptions<K> & DelimiterOptions<K>): IterableIterator<Entry<K, V>>
   scan(range?: RangeOptions<K>): IterableIterator<KeyEntry<K, V>>
   scan(range: RangeOptions<K> = {}): IterableIterator<Entry<K, V>> {
-    return this.#scan(range, (cursor) => cursor.entry)
+    return this.#scan(range, entryOf, this.#keys, this.#values)
   }
 
   /** As `scan`, keys only (with a delimiter: common prefixes too). */
   keys(range: RangeOptions<K> & Partial<DelimiterOptions<K>> = {}): IterableIterator<K> {
-    return this.#scan(range, (cursor) => cursor.key)
+    return this.#scan(range, keyOf, this.#keys, undefined)
   }
 
   /** As `scan`, values only. */
   values(range: RangeOptions<K> = {}): IterableIterator<V> {
-    return this.#scan(range, (cursor) => cursor.value)
+    return this.#scan(range, valueOf, undefined, this.#values)
   }
 
   /**
@@ -126,29 +127,37 @@ export class Tree<K, V> {
     const from = options.after === undefined ? query : resumeAt(query, options.after)
     const entries: Entry<K, V>[] = []
     if (from === undefined || limit === 0) return { entries, next: undefined }
-    const cursor = new EntryCursor(this.#engine, from, this.#keys, this.#values)
-    let last: { readonly key: Uint8Array; readonly isPrefix: boolean } | undefined
-    while (cursor.advance()) {
-      if (entries.length === limit && last !== undefined)
-        return { entries, next: encodeToken(query, last.key, last.isPrefix) }
-      entries.push(cursor.entry)
-      if (entries.length === limit) last = { key: cursor.keyBytes(), isPrefix: cursor.isPrefix }
+    const { pages } = this.#engine
+    const page = pages.take()
+    try {
+      page.begin(this.#id, from, this.#keys, this.#values)
+      for (;;) {
+        page.fill(limit - entries.length)
+        for (let i = 0; i < page.count; i++) entries.push(page.entryAt(i) as Entry<K, V>)
+        if (page.failure !== undefined) throw page.failure
+        if (page.ended) return { entries, next: undefined }
+        if (entries.length >= limit) return { entries, next: page.hasNext() ? page.token(query) : undefined }
+        this.#engine.assertOpen()
+      }
+    } finally {
+      pages.give(page)
     }
-    return { entries, next: undefined }
   }
 
-  #scan<T>(range: object, project: (cursor: EntryCursor<K, V>) => T): ScanIterator<K, V, T> {
-    this.#engine.assertOpen()
+  #scan<T>(
+    range: object,
+    project: (page: ScanPage, index: number) => unknown,
+    keys: KeyCodec<K> | undefined,
+    values: ValueCodec<V> | undefined,
+  ): ScanIterator<T> {
+    const engine = this.#engine
+    engine.assertOpen()
     if ('after' in range)
       throw new HoltError('HOLT_INVALID_ARGUMENT', "'after' is an option of list(), not of a scan")
     const limit = checkLimit((range as RangeOptions<K>).limit, Infinity)
-    const cursor = new EntryCursor(
-      this.#engine,
-      cursorOptions(this.#id, this.#keys, range),
-      this.#keys,
-      this.#values,
-    )
-    return new ScanIterator(cursor, limit, project)
+    const treeId = this.#id
+    const options = cursorOptions(treeId, this.#keys, range)
+    return new ScanIterator(engine, { treeId, options, keys, values }, limit, project)
   }
 
   #find(key: K): boolean {
@@ -238,7 +247,7 @@ export class Tree<K, V> {
   }
 
   #key(key: K): Uint8Array {
-    return withTreeId(this.#id, this.#keys.encode(key))
+    return encodeBehindId(this.#id, this.#keys, key)
   }
 
   #value(value: V): Uint8Array {
@@ -260,6 +269,10 @@ export class Tree<K, V> {
 }
 
 const DEFAULT_LIST_ENTRIES = 1_000
+
+const entryOf = (page: ScanPage, index: number): unknown => page.entryAt(index)
+const keyOf = (page: ScanPage, index: number): unknown => page.keyAt(index)
+const valueOf = (page: ScanPage, index: number): unknown => page.valueAt(index)
 
 function durabilityOf(engine: Engine, options: WriteOptions | undefined): Durability {
   if (options === undefined) return engine.durability
