@@ -1,4 +1,4 @@
 import { programOptions } from '@holt/tsup'
 import { defineConfig } from 'tsup'
 
-export default defineConfig(programOptions({ index: 'src/index.ts' }))
+export default defineConfig(programOptions({ index: 'src/index.ts', child: 'src/run/child.ts' }))

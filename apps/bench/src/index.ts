@@ -1,26 +1,62 @@
 /** The benchmark's command line; see `--help`. */
-import { Command, InvalidArgumentError } from 'commander'
+import { Command } from 'commander'
 
-import { benchEngine } from './engine.js'
-import type { EngineBenchOptions } from './engine.js'
+import { keyCounts, positiveInteger, share, someOf, workloads } from './commands/arguments.js'
+import { type CheckOptions, checkAgainstBaseline } from './commands/check.js'
+import { installRivals } from './commands/install.js'
+import { benchRivals, type RivalsOptions } from './commands/rivals.js'
 import { GROUP_NAMES, benchIo } from './io/bench-io.js'
 import type { IoBenchOptions } from './io/bench-io.js'
+import { OPERATIONS } from './operations/catalog.js'
+import { STORE_KINDS } from './stores/catalog.js'
 
-function positiveInteger(text: string): number {
-  const value = Number(text)
-  if (!Number.isSafeInteger(value) || value < 1)
-    throw new InvalidArgumentError('a whole number above 0 is wanted')
-  return value
-}
+const OPERATION_NAMES = OPERATIONS.map(({ name }) => name)
+const STORE_NAMES = STORE_KINDS.map(({ name }) => name)
 
 const program = new Command('holt-bench')
 
 program
-  .command('engine', { isDefault: true })
-  .description('Measures holt against a JS Map, in one process: medians, nanoseconds an operation.')
-  .option('--count <keys>', 'how many keys', positiveInteger, 20_000)
-  .option('--rounds <rounds>', 'how often each job is timed', positiveInteger, 7)
-  .action((options: EngineBenchOptions) => benchEngine(options))
+  .command('rivals', { isDefault: true })
+  .description(
+    'Measures holt beside other engines, each in a process of its own, in turns; a table and a chart.',
+  )
+  .option('--keys <counts>', 'how many keys: 20k,500k,2m', keyCounts, [20_000])
+  .option('--workload <names>', 'objstore, fs, kv, paths, or all', workloads, ['objstore'])
+  .option('--quick', 'short turns, few rounds')
+  .option('--rounds <rounds>', 'how often each is timed', positiveInteger)
+  .option('--turn-ms <ms>', 'how long each turn lasts', positiveInteger)
+  .option('--only <operations>', `of ${OPERATION_NAMES.join(', ')}: these`, someOf(OPERATION_NAMES))
+  .option('--engines <names>', `of ${STORE_NAMES.join(', ')}: these`, someOf(STORE_NAMES))
+  .option('--root <path>', 'where the workload of real paths looks for files', '/usr')
+  .option(
+    '--directory <path>',
+    "where stores are made and removed again; the system's place for temporary files",
+  )
+  .option('--out <path>', 'where the charts go')
+  .option('--json', 'print every figure of every round instead of tables')
+  .option('--cpu-prof <path>', "write profiles of holt's processes into this directory")
+  .option('--no-install', 'do not install missing rivals')
+  .action((options: RivalsOptions) =>
+    benchRivals(options, ['npm run bench --', ...process.argv.slice(2)].join(' ')),
+  )
+
+program
+  .command('check')
+  .description(
+    'Compares how holt stands against the rivals with the committed baseline; exit code 1 if worse.',
+  )
+  .option('--tolerance <share>', 'how much worse a ratio may be', share, 0.35)
+  .option('--update', 'write the baseline anew')
+  .option(
+    '--directory <path>',
+    "where stores are made and removed again; the system's place for temporary files",
+  )
+  .action((options: CheckOptions) => checkAgainstBaseline(options))
+
+program
+  .command('install')
+  .description('Installs the rivals from their own lockfile; no other command of this repository does.')
+  .action(() => installRivals())
 
 program
   .command('io')
@@ -34,4 +70,9 @@ program
   .option('--check', 'exit with 1 if a bar is missed')
   .action((options: IoBenchOptions) => benchIo(options))
 
-await program.parseAsync()
+try {
+  await program.parseAsync()
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+}

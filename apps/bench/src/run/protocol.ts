@@ -1,0 +1,91 @@
+/**
+ * What the process that leads a run says to those that are measured, and what they answer: one request at a time. Every
+ * engine has a process of its own, so that nobody's memory, threads or compiled code slow another.
+ */
+import type { OperationName } from '../operations/operation.js'
+import type { Durability } from '../stores/store.js'
+import type { WorkloadRequest } from '../workloads/workload.js'
+
+export interface OpenRequest {
+  readonly store: string
+  /** Made by the request, removed by nobody but the leader. */
+  readonly directory: string
+  readonly durability: Durability
+  readonly cacheBytes: number
+  readonly workload: WorkloadRequest
+}
+
+/** A stretch of work, timed. */
+export interface Timing {
+  readonly operations: number
+  readonly wallMs: number
+  /** Of all threads of the process. */
+  readonly cpuMicros: number
+}
+
+/** How long the turns of the event loop took, in ms. */
+export interface TurnLengths {
+  readonly p999: number
+  readonly worst: number
+  readonly turns: number
+}
+
+export interface Requests {
+  /** Makes the workload, opens the store, puts every key. */
+  readonly open: { readonly request: OpenRequest; readonly answer: Opened }
+  /** Loads into a store of its own, which is gone afterwards. */
+  readonly load: { readonly request: OpenRequest; readonly answer: Timing }
+  readonly answers: { readonly request: WorkRequest; readonly answer: { readonly digest: string } }
+  readonly turn: { readonly request: WorkRequest; readonly answer: Timing }
+  readonly stall: { readonly request: { readonly lengthMs: number }; readonly answer: Stall }
+  /** Gives back all space and closes. */
+  readonly finish: { readonly request: { readonly compact: boolean }; readonly answer: Finished }
+  /** Opens what another process has closed, and reads a key. */
+  readonly reopen: { readonly request: ReopenRequest; readonly answer: Reopened }
+  /** Syncs blocks to a file by hand: what the device takes, whatever the engine. */
+  readonly probe: { readonly request: ProbeRequest; readonly answer: Timing }
+}
+
+export type RequestKind = keyof Requests
+
+export interface WorkRequest {
+  readonly operation: OperationName
+  /** Operations for `answers`. For `turn` its length in ms. */
+  readonly amount: number
+}
+
+export interface Opened {
+  readonly keyCount: number
+  readonly loaded: Timing
+  /** By operation: why this store has none. */
+  readonly missing: Readonly<Record<string, string>>
+}
+
+export interface Stall {
+  /** A loop that does the same with a JS Map. */
+  readonly control: TurnLengths
+  readonly loaded: TurnLengths
+}
+
+export interface Finished {
+  /** Of all files, as the file system has allocated it. */
+  readonly diskBytes: number
+}
+
+export interface ReopenRequest extends OpenRequest {
+  /** Read every key after the first, to see what memory that takes. */
+  readonly readsAll: boolean
+}
+
+export interface Reopened {
+  readonly openMs: number
+  /** What the process grew by from before the opening. */
+  readonly residentBytes: number
+}
+
+export interface ProbeRequest {
+  readonly directory: string
+  readonly lengthMs: number
+}
+
+export type Answer = { readonly answer: Requests[RequestKind]['answer'] } | { readonly error: string }

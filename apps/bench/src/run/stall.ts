@@ -1,0 +1,50 @@
+import { setImmediate } from 'node:timers/promises'
+
+import type { Session } from '../operations/session.js'
+import type { Stall, TurnLengths } from './protocol.js'
+
+/** Puts in a turn of the event loop: enough to keep a store busy, little enough to leave turns short. */
+const PUTS_PER_TURN = 64
+
+/** How long turns of the event loop take while it writes without rest, and while it does so to a JS Map. */
+export async function measureStall(session: Session, lengthMs: number): Promise<Stall> {
+  const map = new Map<string, Uint8Array>()
+  const control = await turnsOf(lengthMs, async () => {
+    for (let done = 0; done < PUTS_PER_TURN; done++)
+      map.set(session.nextKey(), Buffer.from(session.nextValue()))
+  })
+  map.clear()
+  const { store } = session
+  let settled: Promise<void> | undefined
+  const loaded = await turnsOf(lengthMs, async (elapsed) => {
+    // In the middle, what the store does by itself only now and then: a checkpoint.
+    if (elapsed > lengthMs / 2) settled ??= Promise.resolve(store.settle?.())
+    for (let done = 0; done < PUTS_PER_TURN; done++) {
+      const put = store.put(session.nextKey(), session.nextValue())
+      if (store.writesAreAsync) await put
+    }
+  })
+  await settled
+  return { control, loaded }
+}
+
+async function turnsOf(lengthMs: number, work: (elapsedMs: number) => Promise<void>): Promise<TurnLengths> {
+  const lengths: number[] = []
+  const startedMs = performance.now()
+  let turnStartedMs = startedMs
+  while (turnStartedMs - startedMs < lengthMs) {
+    await work(turnStartedMs - startedMs)
+    await setImmediate()
+    const nowMs = performance.now()
+    lengths.push(nowMs - turnStartedMs)
+    turnStartedMs = nowMs
+  }
+  return turnLengths(lengths)
+}
+
+/** The worst and the one that a thousandth is longer than. */
+export function turnLengths(lengths: readonly number[]): TurnLengths {
+  const sorted = Float64Array.from(lengths).sort()
+  const p999 = sorted[Math.max(0, Math.ceil(sorted.length * 0.999) - 1)]
+  return { p999, worst: sorted[sorted.length - 1], turns: sorted.length }
+}

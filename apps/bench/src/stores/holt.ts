@@ -1,0 +1,50 @@
+import { open } from 'holt'
+
+import type { Store, StoreEntry, StoreOptions } from './store.js'
+
+/** holt: one tree with text keys and `Uint8Array` values. */
+export async function openHolt({ directory, durability, cacheBytes }: StoreOptions): Promise<Store> {
+  const db = await open(directory, { durability, cacheBytes })
+  const tree = await db.tree('objects')
+  return {
+    getsAreAsync: false,
+    listsAreAsync: false,
+    writesAreAsync: true,
+    keepsOrder: true,
+    get: (key) => tree.get(key),
+    put: (key, value) => tree.put(key, value),
+    async putBatch(entries) {
+      await db.atomic((tx) => {
+        const batch = tx.in(tree)
+        for (const [key, value] of entries) batch.put(key, value)
+      })
+    },
+    async putTogether(entries) {
+      // Puts that are acknowledged together share a promise: every one of them is waited for, none twice.
+      const promises: Promise<void>[] = []
+      let newest: Promise<void> | undefined
+      for (const [key, value] of entries) {
+        const put = tree.put(key, value)
+        if (put === newest) continue
+        newest = put
+        promises.push(put)
+      }
+      await Promise.all(promises)
+    },
+    async remove(key) {
+      await tree.delete(key)
+    },
+    async rename(from, to) {
+      await tree.rename(from, to)
+    },
+    list(from, limit) {
+      const entries: StoreEntry[] = []
+      for (const entry of tree.scan({ gte: from, limit })) entries.push(entry)
+      return entries
+    },
+    listKeys: (from, limit) => [...tree.keys({ gte: from, limit })],
+    listDirectory: (prefix) => [...tree.keys({ prefix, delimiter: '/' })],
+    settle: () => db.checkpoint(),
+    close: () => db.close(),
+  }
+}
