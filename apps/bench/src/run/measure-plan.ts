@@ -8,6 +8,7 @@ import { DEVICE } from './device.js'
 import { evictFiles } from './files.js'
 import type { Plan } from './plan.js'
 import type { OpenRequest, Opened } from './protocol.js'
+import { MOST_LENGTHS } from './timing.js'
 import type { Workplace } from './workplace.js'
 
 /** How often an operation is done before it is timed, to compare what the engines answer. */
@@ -301,7 +302,8 @@ async function measureDurable(
     say(title)
     const rows = rowsFor([...plan.stores, DEVICE], failures)
     for (let round = -1; round < plan.rounds; round++) {
-      const timing = await probe.ask('probe', { directory, lengthMs: plan.turnMs })
+      // As long as the turns of engines that do nothing but wait for it.
+      const timing = await probe.ask('probe', { directory, lengthMs: plan.turnMs * MOST_LENGTHS })
       if (round >= 0) add(rows, DEVICE, figureOf(timing, 1_000))
       await takeRound(taking, failures, rows, round, async ({ contestant }) =>
         figureOf(await contestant.ask('turn', { operation: name, amount: plan.turnMs }), 1_000),

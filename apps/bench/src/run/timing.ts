@@ -25,7 +25,7 @@ export async function timed(work: () => Promise<number>): Promise<Timing> {
 }
 
 /** A turn that spends little of its time computing, since it waits for a device or for a processor, ends after so many lengths. */
-const MOST_LENGTHS = 4
+export const MOST_LENGTHS = 4
 
 /**
  * Does an operation, block by block, until so much CPU time has gone by: on a busy machine a turn by the clock would be
