@@ -192,6 +192,12 @@ export class FreeSlots {
   // ---- looking for a free slot ---------------------------------------------------------------------------------
 
   #find(): number {
+    const hint = this.#head[HINT]
+    const slot = this.#findByAnnouncement(hint, hint + 1, hint)
+    return slot === 0 ? this.#search() : slot
+  }
+
+  #search(): number {
     const head = this.#head
     for (;;) {
       const releases = Atomics.load(head, RELEASES)

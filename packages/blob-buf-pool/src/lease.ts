@@ -64,8 +64,11 @@ export class LeaseDesk {
   readonly #books: Books
   /** One view a slot, made when first wanted. */
   readonly #views: (Uint8Array | undefined)[] = []
-  /** Leases of this turn that are still out. */
-  #young: DeskLease[] = []
+  /**
+   * Leases of this turn that are still out, from place 1 on. At place 0 stands one that is never lent: while no lease
+   * is alive the engine would forget their shape, and with it all compiled code that knows it, at every collection.
+   */
+  readonly #young: DeskLease[] = [new DeskLease(this, new Uint8Array(0), slotNumber(0), WATCHED)]
   #turnIsWatched = false
 
   constructor(slab: Slab, options: LeaseDeskOptions = {}) {
@@ -168,11 +171,13 @@ export class LeaseDesk {
 
   readonly #watchYoung = (): void => {
     this.#turnIsWatched = false
-    for (const lease of this.#young) {
+    const young = this.#young
+    for (let place = 1; place < young.length; place++) {
+      const lease = young[place]
       lease.place = WATCHED
       lostLeases.register(lease, { books: this.#books, slot: lease.slot }, lease)
     }
-    this.#young = []
+    young.length = 1
   }
 
   #end(lease: Lease): DeskLease {
@@ -181,7 +186,10 @@ export class LeaseDesk {
       throw new HoltError('HOLT_LEASE', `the lease of slot ${String(lease.slot)} was not made at this desk`)
     }
     const { place } = lease
-    lease.end()
+    if (place === ENDED) {
+      throw new HoltError('HOLT_LEASE', `the lease of slot ${String(lease.slot)} was released twice`)
+    }
+    lease.place = ENDED
     this.#books.outstanding--
     if (place === WATCHED) {
       lostLeases.unregister(lease)
@@ -213,15 +221,16 @@ const lostLeases = new FinalizationRegistry<{ readonly books: Books; readonly sl
 )
 
 const settled = Promise.resolve()
-const WATCHED = -1
+/** What {@link DeskLease.place} says of a lease that is in no list of its desk's. */
+const WATCHED = 0
+const ENDED = -1
 
 class DeskLease implements Lease {
   readonly slot: Slot
-  /** Index among the desk's leases of this turn, or `WATCHED`. */
+  /** Index among the desk's leases of this turn, `WATCHED` or `ENDED`. */
   place: number
   readonly #desk: LeaseDesk
   readonly #memory: Uint8Array
-  #released = false
 
   constructor(desk: LeaseDesk, memory: Uint8Array, slot: Slot, place: number) {
     this.slot = slot
@@ -231,7 +240,7 @@ class DeskLease implements Lease {
   }
 
   get bytes(): Uint8Array {
-    if (this.#released) {
+    if (this.released) {
       throw new HoltError(
         'HOLT_LEASE',
         `the bytes of slot ${String(this.slot)} were used after the lease's release`,
@@ -246,7 +255,7 @@ class DeskLease implements Lease {
   }
 
   get released(): boolean {
-    return this.#released
+    return this.place === ENDED
   }
 
   release(): void {
@@ -259,13 +268,6 @@ class DeskLease implements Lease {
 
   isOf(desk: LeaseDesk): boolean {
     return this.#desk === desk
-  }
-
-  end(): void {
-    if (this.#released) {
-      throw new HoltError('HOLT_LEASE', `the lease of slot ${String(this.slot)} was released twice`)
-    }
-    this.#released = true
   }
 
   toString(): string {
