@@ -1,6 +1,9 @@
+import fs from 'node:fs'
+
 import { HoltError } from '@holt/errors'
 
 import type { OpenOptions, Transfer } from './io.js'
+import { orderWrites } from './transfer-batch.js'
 
 /** What every Io checks before any system call. A failed check is `HOLT_INVALID_ARGUMENT` and has no effect. */
 
@@ -99,6 +102,40 @@ export function checkAligned(offsetBytes: number, lengthBytes: number, blockSize
   }
 }
 
+/** What the checks have to know of a file. */
+export interface TransferTarget {
+  readonly direct: boolean
+  readonly blockSizeBytes: number
+}
+
+/** One read or write of a file. */
+export function checkFileTransfer(
+  file: TransferTarget,
+  offsetBytes: unknown,
+  bytes: unknown,
+): asserts offsetBytes is number {
+  checkTransfer(offsetBytes, bytes)
+  if (file.direct) checkAligned(offsetBytes, (bytes as Uint8Array).byteLength, file.blockSizeBytes)
+}
+
+/** Every transfer of a list, for a file. */
+export function checkFileTransfers(
+  file: TransferTarget,
+  transfers: unknown,
+): asserts transfers is readonly Transfer[] {
+  checkTransfers(transfers)
+  if (!file.direct) return
+  for (const { offsetBytes, bytes } of transfers) {
+    checkAligned(offsetBytes, bytes.byteLength, file.blockSizeBytes)
+  }
+}
+
+/** A batch of writes of a file, ordered as they are carried out. */
+export function checkWrites(file: TransferTarget, transfers: unknown): Transfer[] {
+  checkFileTransfers(file, transfers)
+  return orderWrites(transfers)
+}
+
 /** A delay in milliseconds: a number from 0 to {@link MAX_DELAY_MS}, fractions allowed. */
 export function checkDelay(delayMs: unknown): asserts delayMs is number {
   if (typeof delayMs !== 'number' || !(delayMs >= 0 && delayMs <= MAX_DELAY_MS)) {
@@ -142,6 +179,22 @@ export function checkOpenOptions(options: unknown): asserts options is OpenOptio
   if (given['access'] === 'read' && (given['create'] === true || given['truncate'] === true)) {
     throw invalid("create and truncate need access 'readwrite'")
   }
+}
+
+/** The flags of the system's open for checked options. `direct` is not among them. */
+export function openFlags(options: OpenOptions): number {
+  const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC } = fs.constants
+  return (
+    (options.access === 'readwrite' ? O_RDWR : O_RDONLY) |
+    (options.create === true ? O_CREAT : 0) |
+    (options.exclusive === true ? O_EXCL : 0) |
+    (options.truncate === true ? O_TRUNC : 0)
+  )
+}
+
+/** A file of another Io, or of none. */
+export function notOurs(): HoltError {
+  return invalid('the file was not opened by this Io')
 }
 
 /**

@@ -3,19 +3,32 @@ import fs from 'node:fs'
 import { HoltError } from '@holt/errors'
 
 import { completed } from './fs-calls.js'
+import type { FsQueue } from './fs-queue.js'
 import type { IoFile, ScheduledSync } from './io.js'
+
+/** Direct I/O is not used here, so any multiple would do; a page is one that every device takes. */
+export const BLOCK_SIZE_BYTES = 4096
 
 /** Whether this system's O_DSYNC means what POSIX says; macOS leaves the bytes in the drive's cache. */
 const O_DSYNC = process.platform === 'linux' ? fs.constants.O_DSYNC : 0
+
+export interface FsFileOptions {
+  readonly direct: boolean
+  readonly writable: boolean
+  /** Through which its descriptors are closed. */
+  readonly queue: FsQueue
+}
 
 /** An open file of {@link FsIo}: its descriptors, and what is outstanding on them. */
 export class FsFile implements IoFile {
   readonly path: string
   readonly fd: number
   readonly direct: boolean
+  readonly blockSizeBytes = BLOCK_SIZE_BYTES
   readonly writable: boolean
   readonly scheduledSyncs = new Set<ScheduledSync>()
 
+  readonly #queue: FsQueue
   #state: 'open' | 'closed' = 'open'
   #outstanding = 0
   #outstandingWrites = 0
@@ -24,11 +37,12 @@ export class FsFile implements IoFile {
   /** A second descriptor on the same file that syncs what it writes; `'none'` where there cannot be one. */
   #dsyncFd: number | 'unopened' | 'none' = 'unopened'
 
-  constructor(path: string, fd: number, options: { readonly direct: boolean; readonly writable: boolean }) {
+  constructor(path: string, fd: number, options: FsFileOptions) {
     this.path = path
     this.fd = fd
     this.direct = options.direct
     this.writable = options.writable
+    this.#queue = options.queue
   }
 
   get isOpen(): boolean {
@@ -122,9 +136,11 @@ export class FsFile implements IoFile {
   }
 
   #closeDescriptor(fd: number): Promise<void> {
-    return completed('close', this.path, (done) => {
-      fs.close(fd, done)
-    })
+    return this.#queue.run(() =>
+      completed('close', this.path, (done) => {
+        fs.close(fd, done)
+      }),
+    )
   }
 
   async #until(condition: () => boolean): Promise<void> {

@@ -3,15 +3,16 @@ import fs from 'node:fs'
 import { HoltError } from '@holt/errors'
 
 import {
-  checkAligned,
-  checkCallback,
   checkDelay,
+  checkFileTransfer,
+  checkFileTransfers,
   checkLength,
   checkOpenOptions,
   checkPath,
   checkRange,
-  checkTransfer,
-  checkTransfers,
+  checkWrites,
+  notOurs,
+  openFlags,
 } from './arguments.js'
 import {
   NODE_TRANSFER_CALLS,
@@ -22,7 +23,8 @@ import {
   transferExactlySync,
 } from './fs-calls.js'
 import type { TransferCalls } from './fs-calls.js'
-import { FsFile } from './fs-file.js'
+import { BLOCK_SIZE_BYTES, FsFile } from './fs-file.js'
+import { FsQueue } from './fs-queue.js'
 import type {
   FileLock,
   FileStat,
@@ -36,12 +38,9 @@ import type {
   Timer,
   Transfer,
 } from './io.js'
+import { IoTimers, nowMs } from './io-timers.js'
 import { isProcessGone, processIdentity } from './process-identity.js'
 import { systemError } from './system-error.js'
-import { orderWrites } from './transfer-batch.js'
-
-/** Direct I/O is not used here, so any multiple would do; a page is one that every device takes. */
-const BLOCK_SIZE_BYTES = 4096
 
 /** Transfers of one batch that wait in node's thread pool at once; it has four threads unless told otherwise. */
 const BATCH_DEPTH = 32
@@ -64,8 +63,9 @@ export class FsIo implements Io {
   readonly kind = 'fs'
   readonly fallbackReason: string | undefined
   readonly #calls: TransferCalls
+  readonly #queue = new FsQueue()
   readonly #files = new Set<FsFile>()
-  readonly #timers = new Set<Timer>()
+  readonly #timers = new IoTimers()
   readonly #outstanding = new Set<Promise<unknown>>()
   readonly #counters = { reads: 0, readBytes: 0, writes: 0, writtenBytes: 0, syncs: 0, otherOperations: 0 }
   #disposed: Promise<void> | undefined
@@ -81,7 +81,7 @@ export class FsIo implements Io {
 
   /** A copy: it does not change any more. */
   get counters(): IoCounters {
-    return { ...this.#counters }
+    return { ...this.#counters, ...this.#queue.counters }
   }
 
   // ---- files, promise face -------------------------------------------------------------------------------------
@@ -90,19 +90,14 @@ export class FsIo implements Io {
     this.#assertUsable()
     checkPath(path)
     checkOpenOptions(options)
-    const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC } = fs.constants
-    const writable = options.access === 'readwrite'
-    const flags =
-      (writable ? O_RDWR : O_RDONLY) |
-      (options.create === true ? O_CREAT : 0) |
-      (options.exclusive === true ? O_EXCL : 0) |
-      (options.truncate === true ? O_TRUNC : 0)
+    const flags = openFlags(options)
     const direct = options.direct === true
+    const writable = options.access === 'readwrite'
     return this.#name(async () => {
       const fd = await promised<number>('open', path, (done) => {
         fs.open(path, flags, 0o644, done)
       })
-      const file = new FsFile(path, fd, { direct, writable })
+      const file = new FsFile(path, fd, { direct, writable, queue: this.#queue })
       this.#files.add(file)
       return file
     })
@@ -118,11 +113,7 @@ export class FsIo implements Io {
   async stat(file: IoFile): Promise<FileStat> {
     const own = this.#own(file)
     this.#counters.otherOperations++
-    const stats = await own.track(() =>
-      promised<fs.Stats>('fstat', own.path, (done) => {
-        fs.fstat(own.fd, done)
-      }),
-    )
+    const stats = await own.track(() => this.#fstat(own))
     return {
       sizeBytes: stats.size,
       allocatedBytes: stats.blocks * 512,
@@ -132,35 +123,34 @@ export class FsIo implements Io {
 
   async read(file: IoFile, offsetBytes: number, into: Uint8Array): Promise<void> {
     const own = this.#own(file)
-    checkTransfer(offsetBytes, into)
-    checkMultiples(own, offsetBytes, into)
-    await own.track(() => this.#read(own, offsetBytes, into))
+    checkFileTransfer(own, offsetBytes, into)
+    await own.track(() => this.#queue.run(() => this.#transferIn(own, offsetBytes, into)))
   }
 
   async readMany(file: IoFile, transfers: readonly Transfer[]): Promise<void> {
     const own = this.#own(file)
-    checkTransfers(transfers)
-    for (const part of transfers) checkMultiples(own, part.offsetBytes, part.bytes)
+    checkFileTransfers(own, transfers)
     const parts = [...transfers]
-    await own.track(() => allOf(parts, (part) => this.#read(own, part.offsetBytes, part.bytes)))
+    await own.track(() =>
+      this.#queue.runAll(parts, BATCH_DEPTH, (part) => this.#transferIn(own, part.offsetBytes, part.bytes)),
+    )
   }
 
   async write(file: IoFile, offsetBytes: number, bytes: Uint8Array): Promise<void> {
     const own = this.#own(file)
-    checkTransfer(offsetBytes, bytes)
-    checkMultiples(own, offsetBytes, bytes)
-    await own.trackWrite(() => this.#write(own, offsetBytes, bytes))
+    checkFileTransfer(own, offsetBytes, bytes)
+    await own.trackWrite(() => this.#queue.run(() => this.#transferOut(own, offsetBytes, bytes)))
   }
 
   async writeMany(file: IoFile, transfers: readonly Transfer[]): Promise<void> {
     const own = this.#own(file)
-    const parts = checkBatch(own, transfers)
+    const parts = checkWrites(own, transfers)
     await own.trackWrite(() => this.#writeAll(own, parts))
   }
 
   async writeManyAndSync(file: IoFile, transfers: readonly Transfer[]): Promise<void> {
     const own = this.#own(file)
-    const parts = checkBatch(own, transfers)
+    const parts = checkWrites(own, transfers)
     if (transfers.length === 0) return
     await own.trackWrite(async () => {
       await this.#writeAll(own, parts)
@@ -170,12 +160,11 @@ export class FsIo implements Io {
 
   async writeDsync(file: IoFile, offsetBytes: number, bytes: Uint8Array): Promise<void> {
     const own = this.#own(file)
-    checkTransfer(offsetBytes, bytes)
-    checkMultiples(own, offsetBytes, bytes)
+    checkFileTransfer(own, offsetBytes, bytes)
     await own.trackWrite(async () => {
       assertWritable(own)
       const dsyncFd = own.dsyncFd()
-      await this.#write(own, offsetBytes, bytes, dsyncFd)
+      await this.#queue.run(() => this.#transferOut(own, offsetBytes, bytes, dsyncFd))
       if (dsyncFd === undefined) await this.#sync(own)
       else this.#counters.syncs++
     })
@@ -223,7 +212,7 @@ export class FsIo implements Io {
     const own = this.#own(file)
     checkLength(sizeBytes, 'a size')
     this.#counters.otherOperations++
-    await own.trackWrite(() => setSize(own, sizeBytes))
+    await own.trackWrite(() => this.#setSize(own, sizeBytes))
   }
 
   async map(file: IoFile, lengthBytes: number): Promise<Mapping | undefined> {
@@ -241,8 +230,7 @@ export class FsIo implements Io {
 
   readSync(file: IoFile, offsetBytes: number, into: Uint8Array): void {
     const own = this.#own(file)
-    checkTransfer(offsetBytes, into)
-    checkMultiples(own, offsetBytes, into)
+    checkFileTransfer(own, offsetBytes, into)
     transferExactlySync(this.#calls, 'pread', own.fd, own.path, offsetBytes, into)
     this.#countRead(into)
   }
@@ -261,16 +249,14 @@ export class FsIo implements Io {
 
   writeSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void {
     const own = this.#own(file)
-    checkTransfer(offsetBytes, bytes)
-    checkMultiples(own, offsetBytes, bytes)
+    checkFileTransfer(own, offsetBytes, bytes)
     transferExactlySync(this.#calls, 'pwrite', own.fd, own.path, offsetBytes, bytes)
     this.#countWrite(bytes)
   }
 
   writeDsyncSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void {
     const own = this.#own(file)
-    checkTransfer(offsetBytes, bytes)
-    checkMultiples(own, offsetBytes, bytes)
+    checkFileTransfer(own, offsetBytes, bytes)
     assertWritable(own)
     const dsyncFd = own.dsyncFd()
     transferExactlySync(this.#calls, 'pwrite', dsyncFd ?? own.fd, own.path, offsetBytes, bytes)
@@ -359,27 +345,12 @@ export class FsIo implements Io {
   // ---- time and processes --------------------------------------------------------------------------------------
 
   nowMs(): number {
-    // Not performance.now(): that begins anew in each worker thread.
-    return Number(process.hrtime.bigint()) / 1e6
+    return nowMs()
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {
     this.#assertUsable()
-    checkDelay(delayMs)
-    checkCallback(callback)
-    const timer: Timer = {
-      cancel: () => {
-        clearTimeout(timeout)
-        this.#timers.delete(timer)
-      },
-    }
-    const timeout = setTimeout(() => {
-      this.#timers.delete(timer)
-      callback()
-    }, delayMs)
-    timeout.unref()
-    this.#timers.add(timer)
-    return timer
+    return this.#timers.set(delayMs, callback)
   }
 
   processIdentity(): ProcessIdentity {
@@ -397,7 +368,7 @@ export class FsIo implements Io {
   }
 
   async #dispose(): Promise<void> {
-    for (const timer of this.#timers) timer.cancel()
+    this.#timers.cancelAll()
     // An open that is under way ends with a file more to close.
     while (this.#outstanding.size > 0 || this.#files.size > 0) {
       const closing = [...this.#files].map((file) => file.close())
@@ -423,50 +394,71 @@ export class FsIo implements Io {
     return file
   }
 
-  async #read(file: FsFile, offsetBytes: number, into: Uint8Array): Promise<void> {
+  async #transferIn(file: FsFile, offsetBytes: number, into: Uint8Array): Promise<void> {
     await transferExactly(this.#calls, 'pread', file.fd, file.path, offsetBytes, into)
     this.#countRead(into)
   }
 
-  async #write(file: FsFile, offsetBytes: number, bytes: Uint8Array, fd = file.fd): Promise<void> {
+  async #transferOut(file: FsFile, offsetBytes: number, bytes: Uint8Array, fd = file.fd): Promise<void> {
     await transferExactly(this.#calls, 'pwrite', fd, file.path, offsetBytes, bytes)
     this.#countWrite(bytes)
   }
 
   #writeAll(file: FsFile, parts: readonly Transfer[]): Promise<void> {
-    return allOf(parts, (part) => this.#write(file, part.offsetBytes, part.bytes))
+    return this.#queue.runAll(parts, BATCH_DEPTH, (part) =>
+      this.#transferOut(file, part.offsetBytes, part.bytes),
+    )
   }
 
   async #sync(file: FsFile): Promise<void> {
-    await completed('fdatasync', file.path, (done) => {
-      fs.fdatasync(file.fd, done)
-    })
+    await this.#queue.run(() =>
+      completed('fdatasync', file.path, (done) => {
+        fs.fdatasync(file.fd, done)
+      }),
+    )
     this.#counters.syncs++
   }
 
   /** Writes zeros from the end of the file, or the start of the range behind it, to `endBytes`; all or nothing. */
   async #extend(file: FsFile, offsetBytes: number, endBytes: number): Promise<void> {
     assertWritable(file)
-    const { size: oldSizeBytes } = await promised<fs.Stats>('fstat', file.path, (done) => {
-      fs.fstat(file.fd, done)
-    })
+    const { size: oldSizeBytes } = await this.#fstat(file)
     let at = Math.max(offsetBytes, oldSizeBytes)
     try {
       while (at < endBytes) {
         const chunk = ZEROS.subarray(0, Math.min(ZEROS.length, endBytes - at))
-        await transferExactly(this.#calls, 'pwrite', file.fd, file.path, at, chunk)
+        const startBytes = at
+        await this.#queue.run(() =>
+          transferExactly(this.#calls, 'pwrite', file.fd, file.path, startBytes, chunk),
+        )
         at += chunk.length
       }
     } catch (error) {
-      await setSize(file, oldSizeBytes)
+      await this.#setSize(file, oldSizeBytes)
       throw error
     }
+  }
+
+  #fstat(file: FsFile): Promise<fs.Stats> {
+    return this.#queue.run(() =>
+      promised<fs.Stats>('fstat', file.path, (done) => {
+        fs.fstat(file.fd, done)
+      }),
+    )
+  }
+
+  #setSize(file: FsFile, sizeBytes: number): Promise<void> {
+    return this.#queue.run(() =>
+      completed('ftruncate', file.path, (done) => {
+        fs.ftruncate(file.fd, sizeBytes, done)
+      }),
+    )
   }
 
   /** Runs an operation on names, which {@link dispose} waits for. */
   #name<Result>(operation: () => Promise<Result>): Promise<Result> {
     this.#counters.otherOperations++
-    return this.#untilDone(operation())
+    return this.#untilDone(this.#queue.run(operation))
   }
 
   async #untilDone<Result>(operation: Promise<Result>): Promise<Result> {
@@ -489,49 +481,9 @@ export class FsIo implements Io {
   }
 }
 
-/**
- * Runs `operation` on every part, at most {@link BATCH_DEPTH} at once. After an error no further part is begun; the
- * first error is thrown when all that were begun have come back.
- */
-async function allOf(
-  parts: readonly Transfer[],
-  operation: (part: Transfer) => Promise<void>,
-): Promise<void> {
-  let next = 0
-  let failed: { readonly error: unknown } | undefined
-  const lane = async (): Promise<void> => {
-    while (next < parts.length && failed === undefined) {
-      const part = parts[next++]
-      try {
-        await operation(part)
-      } catch (error) {
-        failed ??= { error }
-      }
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(BATCH_DEPTH, parts.length) }, lane))
-  if (failed !== undefined) throw failed.error
-}
-
-function checkMultiples(file: FsFile, offsetBytes: number, bytes: Uint8Array): void {
-  if (file.direct) checkAligned(offsetBytes, bytes.byteLength, BLOCK_SIZE_BYTES)
-}
-
-function checkBatch(file: FsFile, transfers: readonly Transfer[]): Transfer[] {
-  checkTransfers(transfers)
-  for (const part of transfers) checkMultiples(file, part.offsetBytes, part.bytes)
-  return orderWrites(transfers)
-}
-
 /** The system's own answer, for the calls that would reach the file through another descriptor or none. */
 function assertWritable(file: FsFile): void {
   if (!file.writable) throw systemError('EBADF', 'pwrite', file.path)
-}
-
-function setSize(file: FsFile, sizeBytes: number): Promise<void> {
-  return completed('ftruncate', file.path, (done) => {
-    fs.ftruncate(file.fd, sizeBytes, done)
-  })
 }
 
 /** Windows has no such call, and makes names stable by itself. */
@@ -549,8 +501,4 @@ async function syncDirectory(directory: string): Promise<void> {
       fs.close(fd, done)
     })
   }
-}
-
-function notOurs(): HoltError {
-  return new HoltError('HOLT_INVALID_ARGUMENT', 'the file was not opened by this Io')
 }

@@ -5,15 +5,16 @@ import { HoltError, isHoltError } from '@holt/errors'
 import { loadAddon } from './addon.js'
 import type { NativeAddon, NativeRingUse } from './addon.js'
 import {
-  checkAligned,
-  checkCallback,
   checkDelay,
+  checkFileTransfer,
+  checkFileTransfers,
   checkLength,
   checkOpenOptions,
   checkPath,
   checkRange,
-  checkTransfer,
-  checkTransfers,
+  checkWrites,
+  notOurs,
+  openFlags,
 } from './arguments.js'
 import { blockSizeOf } from './block-size.js'
 import type {
@@ -29,6 +30,7 @@ import type {
   Timer,
   Transfer,
 } from './io.js'
+import { IoTimers, nowMs } from './io-timers.js'
 import { errnoName } from './native-errno.js'
 import { NativeFile } from './native-file.js'
 import { LogThread } from './native-log.js'
@@ -41,7 +43,6 @@ import { RegisteredBuffers, RegisteredFiles } from './ring-tables.js'
 import type { BufferRegistration } from './ring-tables.js'
 import { transferMany, transferManySync, transferOne } from './ring-transfer.js'
 import { endOfFile, fromNodeError, systemError } from './system-error.js'
-import { orderWrites } from './transfer-batch.js'
 
 const DEFAULT_DEPTH = 256
 const MAX_DEPTH = 4096
@@ -79,7 +80,7 @@ export class UringIo implements Io {
   readonly #files = new Set<NativeFile>()
   readonly #mappings = new Set<NativeMapping>()
   readonly #locks = new Set<FileLock>()
-  readonly #timers = new Set<Timer>()
+  readonly #timers = new IoTimers()
   readonly #outstanding = new Set<Promise<unknown>>()
   readonly #counters = { reads: 0, readBytes: 0, writes: 0, writtenBytes: 0, syncs: 0, otherOperations: 0 }
   #disposed: Promise<void> | undefined
@@ -143,12 +144,7 @@ export class UringIo implements Io {
     this.#assertUsable()
     checkPath(path)
     checkOpenOptions(options)
-    const { O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_TRUNC } = fs.constants
-    const flags =
-      (options.access === 'readwrite' ? O_RDWR : O_RDONLY) |
-      (options.create === true ? O_CREAT : 0) |
-      (options.exclusive === true ? O_EXCL : 0) |
-      (options.truncate === true ? O_TRUNC : 0)
+    const flags = openFlags(options)
     const direct = options.direct === true
     return this.#name(async () => {
       const fd = await this.#calls.open(path, flags, 0o644)
@@ -177,44 +173,40 @@ export class UringIo implements Io {
 
   async read(file: IoFile, offsetBytes: number, into: Uint8Array): Promise<void> {
     const own = this.#own(file)
-    checkTransfer(offsetBytes, into)
-    checkMultiples(own, offsetBytes, into)
+    checkFileTransfer(own, offsetBytes, into)
     this.#countReads(1, into.byteLength)
     await own.track(transferOne(this.#queue, OPCODE.read, own, { offsetBytes, bytes: into }))
   }
 
   async readMany(file: IoFile, transfers: readonly Transfer[]): Promise<void> {
     const own = this.#own(file)
-    checkTransfers(transfers)
-    for (const part of transfers) checkMultiples(own, part.offsetBytes, part.bytes)
+    checkFileTransfers(own, transfers)
     this.#countReads(transfers.length, totalBytes(transfers))
     await own.track(transferMany(this.#queue, OPCODE.read, own, transfers))
   }
 
   async write(file: IoFile, offsetBytes: number, bytes: Uint8Array): Promise<void> {
     const own = this.#own(file)
-    checkTransfer(offsetBytes, bytes)
-    checkMultiples(own, offsetBytes, bytes)
+    checkFileTransfer(own, offsetBytes, bytes)
     this.#countWrites(1, bytes.byteLength)
     await own.track(transferOne(this.#queue, OPCODE.write, own, { offsetBytes, bytes }))
   }
 
   async writeMany(file: IoFile, transfers: readonly Transfer[]): Promise<void> {
     const own = this.#own(file)
-    await own.track(this.#writeParts(own, checkBatch(own, transfers)))
+    await own.track(this.#writeParts(own, checkWrites(own, transfers)))
   }
 
   async writeManyAndSync(file: IoFile, transfers: readonly Transfer[]): Promise<void> {
     const own = this.#own(file)
-    const parts = checkBatch(own, transfers)
+    const parts = checkWrites(own, transfers)
     if (transfers.length === 0) return
     await own.track(this.#writeParts(own, parts).then(() => this.#sync(own)))
   }
 
   async writeDsync(file: IoFile, offsetBytes: number, bytes: Uint8Array): Promise<void> {
     const own = this.#own(file)
-    checkTransfer(offsetBytes, bytes)
-    checkMultiples(own, offsetBytes, bytes)
+    checkFileTransfer(own, offsetBytes, bytes)
     this.#countWrites(1, bytes.byteLength)
     this.#counters.syncs++
     own.usesLogThread = true
@@ -290,8 +282,7 @@ export class UringIo implements Io {
 
   readSync(file: IoFile, offsetBytes: number, into: Uint8Array): void {
     const own = this.#own(file)
-    checkTransfer(offsetBytes, into)
-    checkMultiples(own, offsetBytes, into)
+    checkFileTransfer(own, offsetBytes, into)
     this.#countReads(1, into.byteLength)
     const got = this.#addon.readSync(own.fd, into, offsetBytes)
     if (got < 0) throw systemError(errnoName(got), 'pread', own.path)
@@ -321,16 +312,14 @@ export class UringIo implements Io {
 
   writeSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void {
     const own = this.#own(file)
-    checkTransfer(offsetBytes, bytes)
-    checkMultiples(own, offsetBytes, bytes)
+    checkFileTransfer(own, offsetBytes, bytes)
     this.#countWrites(1, bytes.byteLength)
     check(this.#addon.writeSync(own.fd, bytes, offsetBytes, false), 'pwrite', own.path)
   }
 
   writeDsyncSync(file: IoFile, offsetBytes: number, bytes: Uint8Array): void {
     const own = this.#own(file)
-    checkTransfer(offsetBytes, bytes)
-    checkMultiples(own, offsetBytes, bytes)
+    checkFileTransfer(own, offsetBytes, bytes)
     this.#countWrites(1, bytes.byteLength)
     this.#counters.syncs++
     check(this.#addon.writeSync(own.fd, bytes, offsetBytes, true), 'pwritev2', own.path)
@@ -415,27 +404,12 @@ export class UringIo implements Io {
   // ---- time and processes --------------------------------------------------------------------------------------
 
   nowMs(): number {
-    // Not performance.now(): that begins anew in each worker thread.
-    return Number(process.hrtime.bigint()) / 1e6
+    return nowMs()
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {
     this.#assertUsable()
-    checkDelay(delayMs)
-    checkCallback(callback)
-    const timer: Timer = {
-      cancel: () => {
-        clearTimeout(timeout)
-        this.#timers.delete(timer)
-      },
-    }
-    const timeout = setTimeout(() => {
-      this.#timers.delete(timer)
-      callback()
-    }, delayMs)
-    timeout.unref()
-    this.#timers.add(timer)
-    return timer
+    return this.#timers.set(delayMs, callback)
   }
 
   processIdentity(): ProcessIdentity {
@@ -453,7 +427,7 @@ export class UringIo implements Io {
   }
 
   async #dispose(): Promise<void> {
-    for (const timer of this.#timers) timer.cancel()
+    this.#timers.cancelAll()
     let failed: { readonly error: unknown } | undefined
     // An open that is under way ends with a file more to close.
     while (this.#outstanding.size > 0 || this.#files.size > 0 || this.#mappings.size > 0) {
@@ -568,16 +542,6 @@ function totalBytes(transfers: readonly Transfer[]): number {
   return total
 }
 
-function checkMultiples(file: NativeFile, offsetBytes: number, bytes: Uint8Array): void {
-  if (file.direct) checkAligned(offsetBytes, bytes.byteLength, file.blockSizeBytes)
-}
-
-function checkBatch(file: NativeFile, transfers: readonly Transfer[]): Transfer[] {
-  checkTransfers(transfers)
-  for (const part of transfers) checkMultiples(file, part.offsetBytes, part.bytes)
-  return orderWrites(transfers)
-}
-
 function check(result: number, syscall: string, path: string): void {
   if (result < 0) throw systemError(errnoName(result), syscall, path)
 }
@@ -588,8 +552,4 @@ async function nodeCall<Result>(syscall: string, path: string, call: Promise<Res
   } catch (error) {
     throw fromNodeError(error, syscall, path)
   }
-}
-
-function notOurs(): HoltError {
-  return new HoltError('HOLT_INVALID_ARGUMENT', 'the file was not opened by this Io')
 }

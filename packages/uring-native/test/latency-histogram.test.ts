@@ -28,4 +28,20 @@ describe('LatencyHistogram', () => {
     for (const value of [0, 1e-9, 1e10, 1e12]) histogram.record(value)
     expect(histogram.summary()).toMatchObject({ count: 4, maxUs: 1e12, p50Us: 0.140625 })
   })
+
+  test('puts every value into the bucket it lies in, at the ends of buckets too', () => {
+    const within = (fraction: number, octave: number): number => (1 + fraction) * 2 ** octave
+    for (let octave = -3; octave < 30; octave++) {
+      for (let eighth = 0; eighth < 8; eighth++) {
+        const [lowest, upper] = [within(eighth / 8, octave), within((eighth + 1) / 8, octave)]
+        for (const value of [lowest * (1 + Number.EPSILON), upper * (1 - Number.EPSILON)]) {
+          const histogram = new LatencyHistogram()
+          histogram.record(value)
+          // So that the maximum does not cut the bucket off.
+          histogram.record(2 ** 40)
+          expect(histogram.summary().p50Us).toBe(upper)
+        }
+      }
+    }
+  })
 })
