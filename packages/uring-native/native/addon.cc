@@ -10,6 +10,7 @@
 #include "fault_table.h"
 #include "log_thread.h"
 #include "mapping.h"
+#include "memory_pin.h"
 #include "ring_binding.h"
 
 namespace holt {
@@ -67,6 +68,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   add("addressOf", AddressOf);
+  add("canPinMemory", CanPinMemoryBinding);
   add("createRing", RingBinding::Create);
   add("waitRing", RingBinding::Wait);
   add("cancelRing", RingBinding::Cancel);

@@ -20,6 +20,9 @@ enum FaultPoint : uint32_t {
   kFaultWriteDsync = 262,  // pwritev2 with RWF_DSYNC
   kFaultDataSync = 263,   // fdatasync
   kFaultTruncate = 264,   // ftruncate
+  kFaultPinMemory = 265,  // asking whether the engine lets memory be held
+  kFaultRingTake = 266,   // handing over to a ring: the kernel takes so many entries at most
+  kFaultRingDrain = 267,  // at the end of a ring: cancelling what the kernel still has, and waiting for it
 };
 
 enum class FaultKind : uint32_t { kNone = 0, kErrno = 1, kShort = 2, kDrop = 3 };

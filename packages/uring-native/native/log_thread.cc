@@ -99,7 +99,10 @@ Napi::Value LogThread::WriteDsync(const Napi::CallbackInfo& info) {
   size_t offset = 0;
   napi_get_typedarray_info(info.Env(), bytes, nullptr, &command->length, &data, &buffer, &offset);
   command->data = static_cast<const uint8_t*>(data);
-  command->pin = PinMemory(info.Env(), buffer, command->data - offset);
+  if (!PinMemory(info.Env(), buffer, command->data - offset, &command->pin)) {
+    Napi::Error::New(info.Env(), "the bytes cannot be held while they are written").ThrowAsJavaScriptException();
+    return info.Env().Undefined();
+  }
   command->offset = info[4].ToNumber().Int64Value();
   command->region = thread->state_->mappings->FindAround(command->data);
   napi_create_reference(info.Env(), bytes, 1, &command->bytes);

@@ -2,7 +2,7 @@
 // and its new owner drops it. Holding the array is not enough for that: a transfer leaves it empty.
 #pragma once
 
-#include <node_api.h>
+#include <napi.h>
 
 #include <memory>
 
@@ -10,8 +10,13 @@ namespace holt {
 
 using MemoryPin = std::shared_ptr<void>;
 
-// The memory of an ArrayBuffer that starts at `bufferData`, or nothing: of shared memory, which is never detached, and
-// where the engine does not offer it.
-MemoryPin PinMemory(napi_env env, napi_value arrayBuffer, const void* bufferData);
+// Whether this engine lets memory be held. Where it does not, no operation may outlive the call that began it.
+bool CanPinMemory();
+// canPinMemory()
+Napi::Value CanPinMemoryBinding(const Napi::CallbackInfo& info);
+
+// Holds the memory of an ArrayBuffer that starts at `bufferData` until the pin goes; of shared memory, which is never
+// detached, nothing. False if it cannot be held: it must not be given to the kernel then.
+bool PinMemory(napi_env env, napi_value arrayBuffer, const void* bufferData, MemoryPin* pin);
 
 }  // namespace holt

@@ -103,6 +103,12 @@ int FaultErrno(uint32_t point) {
   return fault.kind == FaultKind::kErrno ? -static_cast<int>(fault.value) : 0;
 }
 
+// All entries, or as many as a test lets the kernel take at once.
+uint32_t AtMost(uint32_t entries) {
+  const Fault fault = NextFault(kFaultRingTake);
+  return fault.kind == FaultKind::kShort ? std::min(entries, fault.value) : entries;
+}
+
 }  // namespace
 
 std::unique_ptr<Ring> Ring::Create(const RingOptions& options, int* error) {
@@ -405,7 +411,7 @@ void Ring::Submit(std::vector<RingCompletion>* refused) {
   StoreRelease(sqTail_, tail_);
   int retries = 0;
   while (Unsubmitted() > 0) {
-    const int entered = Enter(Unsubmitted(), 0, kEnterGetEvents);
+    const int entered = Enter(AtMost(Unsubmitted()), 0, kEnterGetEvents);
     if (entered > 0) {
       retries = 0;
       const uint32_t head = LoadAcquire(sqHead_);
@@ -522,12 +528,13 @@ void Ring::Cancel(uint32_t slot, uint32_t generation) {
 bool Ring::CancelAndDrain(std::vector<RingCompletion>* completions) {
   TakeCompletions(completions);
   for (uint32_t slot = 0; slot < entries_ && owned() > 0; slot++) {
-    if (!slots_[slot].busy) continue;
+    if (!slots_[slot].busy || FaultErrno(kFaultRingDrain) != 0) continue;
     Cancel(slot, slots_[slot].generation);
     TakeCompletions(completions);
   }
   for (int looks = 0; owned() > 0;) {
-    const int waited = EnterKernel(0, 1, kEnterGetEvents);
+    const int fault = FaultErrno(kFaultRingDrain);
+    const int waited = fault != 0 ? fault : EnterKernel(0, 1, kEnterGetEvents);
     TakeCompletions(completions);
     if (waited >= 0 || waited == -EINTR || waited == -EAGAIN || waited == -EBUSY) continue;
     // The ring cannot be asked any more; what is under way still completes by itself.

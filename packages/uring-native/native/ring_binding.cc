@@ -145,7 +145,7 @@ int RingBinding::PrepareOne(const double* command, napi_value held) {
       filled.off = offset;
       filled.addr = Address(bytes.data + start);
       filled.len = length;
-      pins_[slot] = PinMemory(env, bytes.buffer, bytes.data - bytes.offset);
+      if (!PinMemory(env, bytes.buffer, bytes.data - bytes.offset, &pins_[slot])) return -EFAULT;
       break;
     }
     case kOpFsync:
@@ -410,6 +410,7 @@ void RingBinding::Close() {
     ReleaseReferences();
   } else {
     new std::vector<MemoryPin>(std::move(pins_));
+    KeepHeld();
   }
   uv_close(reinterpret_cast<uv_handle_t*>(&poll_), [](uv_handle_t* handle) {
     auto* binding = static_cast<RingBinding*>(handle->data);
@@ -417,6 +418,25 @@ void RingBinding::Close() {
     delete binding;
     state->HandleClosed();
   });
+}
+
+// What is held, in an array that JavaScript cannot empty, and that is never let go.
+void RingBinding::KeepHeld() {
+  const napi_env env = state_->env();
+  const Napi::HandleScope scope(env);
+  napi_value held;
+  napi_value kept;
+  uint32_t count = 0;
+  if (napi_get_reference_value(env, held_, &held) != napi_ok || napi_get_array_length(env, held, &count) != napi_ok ||
+      napi_create_array_with_length(env, count, &kept) != napi_ok) {
+    return;
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    napi_value element;
+    if (napi_get_element(env, held, i, &element) == napi_ok) napi_set_element(env, kept, i, element);
+  }
+  napi_ref never;
+  napi_create_reference(env, kept, 1, &never);
 }
 
 void RingBinding::ReleaseReferences() {

@@ -59,6 +59,7 @@ class RingBinding {
   bool SubmitCommands(uint32_t count);
   int PrepareOne(const double* command, napi_value held);
   uint32_t Deliver();
+  void KeepHeld();
   void ReleaseReferences();
   void NoteDescriptors(const RingCompletion& completion);
   void UpdateLoopReference();

@@ -2,6 +2,8 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+import { HoltError } from '@holt/errors'
+
 /** A ring as {@link NativeAddon.createRing} hands it out. */
 export interface NativeRing {
   readonly id: number
@@ -82,6 +84,12 @@ export interface NativeAddon extends RingAddon {
   /** The memory address of the array's first byte. Memory of a `SharedArrayBuffer` never moves. */
   addressOf(bytes: Uint8Array): number
 
+  /**
+   * Whether this engine lets memory be held while it is in flight. Where it does not, what is transferred away could be
+   * given to somebody else while the kernel still writes to it.
+   */
+  canPinMemory(): boolean
+
   createLogThread(onDone: (command: number, result: number) => void): number
   logWriteDsync(thread: number, command: number, fd: number, bytes: Uint8Array, offset: number): void
   logSync(thread: number, command: number, fd: number): void
@@ -126,6 +134,23 @@ let loaded: LoadedAddon | undefined
 export function loadAddon(): LoadedAddon {
   loaded ??= load()
   return loaded
+}
+
+/**
+ * The addon for what goes on while JavaScript does something else: rings and the log thread.
+ *
+ * @throws `HOLT_UNSUPPORTED` without the addon, or in an engine in which it cannot hold memory; the message says why
+ */
+export function loadAsyncAddon(): NativeAddon {
+  const found = loadAddon()
+  if ('reason' in found) throw new HoltError('HOLT_UNSUPPORTED', found.reason)
+  if (!found.addon.canPinMemory()) {
+    throw new HoltError(
+      'HOLT_UNSUPPORTED',
+      `io_uring is not used: this engine (V8 ${process.versions.v8}) lets no memory be held that can be transferred away`,
+    )
+  }
+  return found.addon
 }
 
 function load(): LoadedAddon {

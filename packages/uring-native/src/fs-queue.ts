@@ -25,14 +25,12 @@ export function poolThreads(environment: Readonly<Record<string, string | undefi
 export class FsQueue {
   readonly depth = poolThreads(process.env)
   readonly #latency = new LatencyHistogram()
-  #waiting = 0
   #running = 0
   #highest = 0
 
   get counters(): { readonly queue: QueueCounters; readonly latency: LatencySummary } {
-    const outstanding = this.#waiting + this.#running
     return {
-      queue: { depth: this.depth, outstanding, highest: Math.min(this.#highest, this.depth) },
+      queue: { depth: this.depth, outstanding: this.#running, highest: Math.min(this.#highest, this.depth) },
       latency: this.#latency.summary(),
     }
   }
@@ -64,7 +62,6 @@ export class FsQueue {
     const lane = async (): Promise<void> => {
       while (next < parts.length && failed === undefined) {
         const part = parts[next++]
-        this.#waiting--
         try {
           await this.run(() => operation(part))
         } catch (error) {
@@ -72,9 +69,7 @@ export class FsQueue {
         }
       }
     }
-    this.#waiting += parts.length
     await Promise.all(Array.from({ length: Math.min(lanes, parts.length) }, lane))
-    this.#waiting -= parts.length - next
     if (failed !== undefined) throw failed.error
   }
 }

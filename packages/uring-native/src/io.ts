@@ -101,16 +101,16 @@ export interface IoCounters {
   readonly otherOperations: number
   /** Where there is a queue to the device that this Io can see. */
   readonly queue?: QueueCounters
-  /** How long operations were with the system. */
+  /** How long operations were with the system, the wait for a thread of it included. Of the promise face. */
   readonly latency?: LatencySummary
 }
 
 export interface QueueCounters {
-  /** How many operations can be with the system at once. */
+  /** How many operations can be with the system at once: entries of the ring, or threads of node's pool. */
   readonly depth: number
   /** How many are with it or wait to be, now. */
   readonly outstanding: number
-  /** The most that were with it at once. */
+  /** The most that were with it at once, as far as this Io can see. */
   readonly highest: number
 }
 

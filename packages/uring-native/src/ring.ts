@@ -2,7 +2,7 @@ import fs from 'node:fs'
 
 import { HoltError } from '@holt/errors'
 
-import { loadAddon } from './addon.js'
+import { loadAsyncAddon } from './addon.js'
 import type { NativeAddon, NativeRingUse } from './addon.js'
 import { checkDelay } from './arguments.js'
 import { blockSizeOf } from './block-size.js'
@@ -96,9 +96,7 @@ export class Ring<Handle extends RingHandle = RingHandle> {
    */
   static create<Handle extends RingHandle = RingHandle>(options: RingOptions = {}): Ring<Handle> {
     const checked = checkRingOptions(options)
-    const loaded = loadAddon()
-    if ('reason' in loaded) throw new HoltError('HOLT_UNSUPPORTED', loaded.reason)
-    return new Ring<Handle>(loaded.addon, checked)
+    return new Ring<Handle>(loadAsyncAddon(), checked)
   }
 
   /** How many handles are in flight. */

@@ -22,6 +22,12 @@ const POINTS = {
   blockingWriteDsync: 262,
   blockingDataSync: 263,
   blockingTruncate: 264,
+  /** Asking whether the engine lets memory be held; any errno makes it say no. */
+  pinMemory: 265,
+  /** Handing over to a ring: with `shortBytes`, how many entries the kernel takes at most. */
+  ringTake: 266,
+  /** At the end of a ring: cancelling what the kernel still has, and waiting for it. */
+  ringDrain: 267,
 } as const
 
 const KINDS = { errno: 1, short: 2, drop: 3 } as const

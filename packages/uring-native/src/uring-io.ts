@@ -2,7 +2,7 @@ import fs from 'node:fs'
 
 import { HoltError, isHoltError } from '@holt/errors'
 
-import { loadAddon } from './addon.js'
+import { loadAsyncAddon } from './addon.js'
 import type { NativeAddon, NativeRingUse } from './addon.js'
 import {
   checkDelay,
@@ -102,9 +102,7 @@ export class UringIo implements Io {
     const depth = checkCount(options.queueDepth ?? DEFAULT_DEPTH, 'queueDepth', 1, MAX_DEPTH)
     const buffers = options.registeredBuffers ?? DEFAULT_BUFFER_TABLE
     checkCount(buffers, 'registeredBuffers', 0, MAX_BUFFER_TABLE)
-    const loaded = loadAddon()
-    if ('reason' in loaded) throw new HoltError('HOLT_UNSUPPORTED', loaded.reason)
-    return new UringIo(loaded.addon, depth, buffers)
+    return new UringIo(loadAsyncAddon(), depth, buffers)
   }
 
   /** A copy: it does not change any more. */

@@ -132,6 +132,26 @@ const CANARIES: readonly Canary[] = [
     seenBy: 'every use of a disposed Io is HOLT_CLOSED',
   },
   {
+    defect: 'the queue looks idle',
+    spoil: (sound) => ({
+      get counters() {
+        const { queue, ...rest } = sound.counters
+        return queue === undefined ? rest : { ...rest, queue: { ...queue, outstanding: 0 } }
+      },
+    }),
+    seenBy: 'the counters tell what is under way and how long it took',
+  },
+  {
+    defect: 'nothing takes any time',
+    spoil: (sound) => ({
+      get counters() {
+        const { latency, ...rest } = sound.counters
+        return latency === undefined ? rest : { ...rest, latency: { ...latency, count: 0 } }
+      },
+    }),
+    seenBy: 'the counters tell what is under way and how long it took',
+  },
+  {
     defect: 'processes of other machines are called gone',
     spoil: () => ({ isProcessGone: () => true }),
     seenBy: 'a process of another or an unknown machine or namespace is never called gone',
@@ -158,6 +178,7 @@ function collected(title: string, makeIo: () => Io, afterwards: () => Promise<vo
       assert.ok(!tests.has(name), `two tests are called '${name}'`)
       tests.set(name, body)
     },
+    supports: { queueCounters: true },
     factory: async () => {
       const directory = await mkdtemp(join(tmpdir(), 'holt-canary-'))
       const cleanup = async (): Promise<void> => {

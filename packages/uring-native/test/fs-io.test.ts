@@ -10,6 +10,7 @@ import { FsIo } from '../src/fs-io.js'
 describe('FsIo conforms to the contract of Io', () => {
   conformance({
     test,
+    supports: { queueCounters: true },
     factory: async () => {
       const directory = await mkdtemp(join(tmpdir(), 'holt-fs-io-'))
       return { io: FsIo.create(), directory, cleanup: () => rm(directory, { recursive: true }) }

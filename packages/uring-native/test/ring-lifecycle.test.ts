@@ -4,9 +4,12 @@ import { setTimeout as pause } from 'node:timers/promises'
 
 import { afterEach, describe, expect, test } from 'vitest'
 
+import { openIo } from '../src/open-io.js'
 import { Ring } from '../src/ring.js'
 import { armFaults, disarmFaults } from '../src/testing-faults.js'
+import { UringIo } from '../src/uring-io.js'
 
+import { collectUntil } from './collect-garbage.js'
 import { PAGE, awaited, codeOf, failed, ok, opened, scene, thrown } from './ring-scene.js'
 import { alignedBytes, inDirectory, unavailable } from './uring-support.js'
 
@@ -178,5 +181,58 @@ describe.skipIf(unavailable)('the end of a Ring', () => {
       expect(() => ring.nop(4)).toThrow(/completions? .*missing|missing/)
       expect([ring.inFlight, await ring.park()]).toEqual([0, 'idle'])
     })
+  })
+
+  test.each([
+    ['given back', false],
+    ['never given back', true],
+  ] as const)(
+    'D23: memory of a ring that breaks is %s (the kernel keeps it to itself: %s)',
+    async (_name, isUndrainable) => {
+      await scene({}, async ({ pipe, path }) => {
+        const fifo = await pipe()
+        const kept: WeakRef<Uint8Array>[] = []
+        const breakOne = async (): Promise<void> => {
+          const ring = Ring.create<number>()
+          ring.open(0, fifo.path, { access: 'readwrite' })
+          const file = opened(await awaited(ring, 0))
+          for (const [handle, memory] of [new ArrayBuffer(4096), new SharedArrayBuffer(4096)].entries()) {
+            const bytes = new Uint8Array(memory)
+            kept.push(new WeakRef(bytes))
+            ring.queue({ op: 'read', handle: handle + 1, file, offsetBytes: 0, bytes, once: true })
+          }
+          ring.poll()
+          armFaults([
+            { at: 'ringEnter', errno: 'EBADF' },
+            ...(isUndrainable ? [{ at: 'ringDrain', errno: 'EBADF', calls: Infinity } as const] : []),
+          ])
+          ring.mkdir(3, path('never'))
+          ring.poll()
+          for (const handle of [1, 2]) expect(await awaited(ring, handle)).toEqual(failed('HOLT_RING'))
+          expect(await awaited(ring, 3)).toEqual(failed('HOLT_IO', 'EBADF'))
+          expect(readdirSync(path('.'))).toEqual(['pipe'])
+          disarmFaults()
+          await ring.dispose()
+        }
+        await breakOne()
+        const areGone = (): boolean => kept.every((ref) => ref.deref() === undefined)
+        expect(await collectUntil(areGone, isUndrainable ? 10 : 100)).toBe(!isUndrainable)
+        expect(kept.map((ref) => ref.deref()?.length)).toEqual(
+          isUndrainable ? [4096, 4096] : [undefined, undefined],
+        )
+      })
+    },
+  )
+
+  test('a ring is refused, with the reason, where memory cannot be held against being transferred away', () => {
+    armFaults([{ at: 'pinMemory', errno: 'ENOSYS', calls: 3 }])
+    const refusal = expect.objectContaining({
+      code: 'HOLT_UNSUPPORTED',
+      message: expect.stringContaining('lets no memory be held') as string,
+    }) as Error
+    expect(() => Ring.create()).toThrow(refusal)
+    expect(() => UringIo.create()).toThrow(refusal)
+    const io = openIo({ prefer: 'uring' })
+    expect([io.kind, io.fallbackReason]).toEqual(['fs', expect.stringContaining('lets no memory be held')])
   })
 })

@@ -169,6 +169,75 @@ describe.skipIf(unavailable)('chains and cancelling', () => {
     })
   })
 
+  test('D25: a chain that the addon refuses leaves what was queued around it, and every slot, as it was', async () => {
+    await scene({ entries: 8 }, async ({ ring, open, done, path }) => {
+      const file = await open('file', { registered: true })
+      const bad = { ...request('write', 4, file, 300), bytes: new Uint8Array(100) }
+      ring.queue(request('write', 1, file, 0))
+      ring.chain([
+        request('write', 2, file, 100),
+        request('write', 3, file, 200),
+        bad,
+        request('write', 5, file, 400),
+      ])
+      ring.queue(request('write', 6, file, 100))
+      structuredClone(bad.bytes.buffer, { transfer: [bad.bytes.buffer] })
+      for (const handle of [1, 6]) expect(await done(handle)).toMatchObject({ movedBytes: 100 })
+      for (const handle of [2, 3, 5]) expect(await done(handle)).toEqual(failed('HOLT_IO', 'ECANCELED'))
+      expect(await done(4)).toEqual(failed('HOLT_INVALID_ARGUMENT'))
+      expect(readFileSync(path('file'))).toEqual(Buffer.concat([Buffer.alloc(100, 1), Buffer.alloc(100, 6)]))
+      for (let handle = 10; handle < 18; handle++) ring.queue(request('write', handle, file, 100 * handle))
+      for (let handle = 10; handle < 18; handle++)
+        expect(await done(handle)).toMatchObject({ movedBytes: 100 })
+    })
+  })
+
+  test.each([
+    ['soft', false, 1],
+    ['soft', false, 2],
+    ['soft', false, 3],
+    ['hard', true, 2],
+  ] as const)(
+    'D25: of a %s chain (hard: %s) of which the kernel takes %i members the rest is not run',
+    async (_name, hard, taken) => {
+      await scene({ entries: 8 }, async ({ ring, open, done, path }) => {
+        const file = await open('file')
+        armFaults([{ at: 'ringTake', shortBytes: taken }])
+        ring.chain(
+          [1, 2, 3, 4].map((handle) => request('write', handle, file, 100 * (handle - 1))),
+          { hard },
+        )
+        // Behind the chain, and not of it.
+        ring.mkdir(5, path('beside'))
+        for (const handle of [1, 2, 3, 4]) {
+          const completion = await done(handle)
+          if (handle <= taken) expect(completion).toMatchObject({ movedBytes: 100 })
+          else expect(completion).toEqual(failed('HOLT_IO', 'ECANCELED'))
+        }
+        expect(await done(5)).toEqual(ok(5, 'mkdir'))
+        expect([faultHits(), readFileSync(path('file')).length]).toEqual([[1], 100 * taken])
+        // All slots are free again, and nothing of the chain comes later.
+        for (let handle = 10; handle < 18; handle++) ring.nop(handle)
+        for (let handle = 10; handle < 18; handle++) expect(await done(handle)).toEqual(ok(handle, 'nop'))
+        expect([ring.inFlight, readFileSync(path('file')).length]).toEqual([0, 100 * taken])
+      })
+    },
+  )
+
+  test('D25: a hand-over that ends behind a chain, or before it, cuts nothing', async () => {
+    await scene({ entries: 8 }, async ({ ring, open, done }) => {
+      const file = await open('file')
+      for (const taken of [1, 4]) {
+        armFaults([{ at: 'ringTake', shortBytes: taken }])
+        ring.nop(1)
+        ring.chain([2, 3, 4].map((handle) => request('write', handle, file, 100 * handle)))
+        ring.nop(5)
+        for (const handle of [1, 2, 3, 4, 5]) expect(await done(handle)).toMatchObject({ error: undefined })
+        expect(faultHits()).toEqual([1])
+      }
+    })
+  })
+
   test('a chain is handed back whole, or refused whole', async () => {
     await scene({ entries: 4 }, async ({ ring, open }) => {
       const file = await open('file')

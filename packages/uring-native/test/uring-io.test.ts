@@ -14,7 +14,7 @@ describe.skipIf(unavailable)('UringIo conforms to the contract of Io', () => {
     describe(`with ${String(queueDepth)} operations outstanding at most`, () => {
       conformance({
         test,
-        supports: { map: true, lock: true },
+        supports: { map: true, lock: true, queueCounters: true },
         alignedBytes,
         factory: async () => {
           const directory = await mkdtemp(join(tmpdir(), 'holt-uring-io-'))

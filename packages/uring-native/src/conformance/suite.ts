@@ -19,6 +19,8 @@ export interface ConformanceSupports {
   readonly map?: boolean
   /** `lock` gives locks for files in the target's directory. */
   readonly lock?: boolean
+  /** There is a queue to the device: `counters` has `queue` and `latency`. */
+  readonly queueCounters?: boolean
   /** Time stands still by itself: tests that wait for a timer are left out. */
   readonly virtualTime?: boolean
 }

@@ -69,7 +69,7 @@ const FACES: readonly Face[] = [
 ]
 
 /** Reads and writes of single ranges. */
-export function transferTests({ test }: Suite): void {
+export function transferTests({ test, supports }: Suite): void {
   for (const face of FACES) {
     test(`${face.name} move exactly the bytes asked for, at any offset and length`, async ({ io, file }) => {
       const opened = await file('model')
@@ -261,5 +261,53 @@ export function transferTests({ test }: Suite): void {
     assert.ok(after.reads > before.reads)
     assert.ok(after.otherOperations > before.otherOperations)
     assert.equal(after.syncs, before.syncs)
+  })
+
+  if (supports.queueCounters !== true) {
+    test('the counters say nothing of a queue', async ({ io, file }) => {
+      await file('written', pattern(100))
+      assert.deepEqual([io.counters.queue, io.counters.latency], [undefined, undefined])
+    })
+    return
+  }
+
+  test('the counters tell what is under way and how long it took', async ({ io, file }) => {
+    const startedMs = io.nowMs()
+    const opened = await file('queued', pattern(40 * 100))
+    const { queue: idle, latency: before } = io.counters
+    assert.ok(idle !== undefined && before !== undefined)
+    assert.ok(Number.isInteger(idle.depth) && idle.depth >= 1)
+    assert.equal(idle.outstanding, 0)
+    const parts = Array.from({ length: 40 }, (_, i) => ({
+      offsetBytes: i * 100,
+      bytes: new Uint8Array(100),
+    }))
+    const reading = parts.map(({ offsetBytes, bytes }) => io.read(opened, offsetBytes, bytes))
+    const syncing = io.sync(opened)
+    const during = io.counters.queue
+    assert.equal(during?.outstanding, 41)
+    await Promise.all([...reading, syncing])
+    await io.readMany(opened, parts)
+    const { queue, latency } = io.counters
+    assert.ok(queue !== undefined && latency !== undefined)
+    assert.equal(queue.outstanding, 0)
+    assert.equal(queue.depth, idle.depth)
+    assert.ok(queue.highest >= Math.min(queue.depth, 2) && queue.highest <= queue.depth)
+    assert.ok(latency.count >= before.count + 81)
+    const { meanUs, p50Us, p90Us, p99Us, p999Us, maxUs } = latency
+    assert.ok(0 < p50Us && p50Us <= p90Us && p90Us <= p99Us && p99Us <= p999Us && p999Us <= maxUs)
+    assert.ok(meanUs > 0 && meanUs <= maxUs)
+    // Nothing took longer than everything together; a clock may be rounded.
+    assert.ok(maxUs <= (io.nowMs() - startedMs + 1) * 1000)
+  })
+
+  test('what failed is not under way any more, and was counted', async ({ io, file }) => {
+    const opened = await file('short', pattern(1000))
+    const before = io.counters.latency?.count ?? 0
+    const parts = [0, 100, 950, 300].map((offsetBytes) => ({ offsetBytes, bytes: new Uint8Array(100) }))
+    await rejects(() => io.readMany(opened, parts), 'HOLT_SHORT_TRANSFER')
+    await rejects(() => io.read(opened, 2000, new Uint8Array(1)), 'HOLT_SHORT_TRANSFER')
+    assert.equal(io.counters.queue?.outstanding, 0)
+    assert.ok((io.counters.latency?.count ?? 0) >= before + 2)
   })
 }
