@@ -228,6 +228,8 @@ describe('lease', () => {
     }
     forget()
     expect(await collectUntil(() => lost.length > 0)).toBe(true)
+    await collectUntil(() => lost.length > 1, 8)
+    expect(lost).toEqual([1])
   })
 
   it('C5: bytes outlive the lease, the desk and the slab that they came from', async () => {
