@@ -237,13 +237,12 @@ export class FsIo implements Io {
 
   readManySync(file: IoFile, transfers: readonly Transfer[]): void {
     const own = this.#own(file)
-    checkTransfers(transfers)
-    for (const part of transfers) checkMultiples(own, part.offsetBytes, part.bytes)
+    checkFileTransfers(own, transfers)
     for (const { offsetBytes, bytes } of transfers) this.readSync(file, offsetBytes, bytes)
   }
 
   writeManySync(file: IoFile, transfers: readonly Transfer[]): void {
-    for (const { offsetBytes, bytes } of checkBatch(this.#own(file), transfers))
+    for (const { offsetBytes, bytes } of checkWrites(this.#own(file), transfers))
       this.writeSync(file, offsetBytes, bytes)
   }
 

@@ -289,15 +289,14 @@ export class UringIo implements Io {
 
   readManySync(file: IoFile, transfers: readonly Transfer[]): void {
     const own = this.#own(file)
-    checkTransfers(transfers)
-    for (const part of transfers) checkMultiples(own, part.offsetBytes, part.bytes)
+    checkFileTransfers(own, transfers)
     this.#countReads(transfers.length, totalBytes(transfers))
     transferManySync(this.#queue, OPCODE.read, own, transfers)
   }
 
   writeManySync(file: IoFile, transfers: readonly Transfer[]): void {
     const own = this.#own(file)
-    const parts = checkBatch(own, transfers)
+    const parts = checkWrites(own, transfers)
     this.#countWrites(parts.length, totalBytes(parts))
     if (own.direct) {
       transferManySync(this.#queue, OPCODE.write, own, parts)
