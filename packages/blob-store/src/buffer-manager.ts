@@ -11,6 +11,8 @@ import type { BlobId, Slot } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
 import type { BlobStore } from './blob-store.js'
 import { BlobIdSet } from './blob-id-set.js'
+import { FrameChanges } from './frame-changes.js'
+import type { SharedFrames } from './shared-frames.js'
 import { CLEAN, DIRTY, FLUSHING, FREE, LOADING, SUPERSEDED, SlotTable } from './slot-table.js'
 
 export interface BufferManagerOptions {
@@ -72,6 +74,8 @@ export class BufferManager {
   /** Reads under way; promises cannot live in shared memory, so every thread keeps its own. */
   readonly #loading = new Map<BlobId, Promise<void>>()
   readonly #capacity: number
+  /** Since frames are shared: keeps readers out of those that are being changed. */
+  #changes: FrameChanges | undefined
   #hand = 0
   #dirty = 0
   #loads = 0
@@ -141,10 +145,14 @@ export class BufferManager {
     this.slots.clock[slot] = 1
     for (;;) {
       const state = Atomics.load(states, slot)
-      if (state === DIRTY) return slot
+      if (state === DIRTY) {
+        if (this.#changes !== undefined) this.#changes.begin(slot)
+        return slot
+      }
       if (state === CLEAN) {
         if (this.slots.move(slot, CLEAN, DIRTY)) {
           this.#dirty += 1
+          this.#changes?.begin(slot)
           return slot
         }
       } else if (state === FLUSHING) {
@@ -158,6 +166,7 @@ export class BufferManager {
         }
         this.#copies += 1
         Atomics.store(this.slots.pins, copy, this.slots.pins[slot])
+        this.#changes?.begin(copy)
         this.#name(id, copy, DIRTY)
         Atomics.add(this.slots.versions, slot, 1)
         this.#moved()
@@ -181,6 +190,7 @@ export class BufferManager {
       throw error
     }
     const frame = this.slab.bytes(slot)
+    this.#changes?.begin(slot)
     frame.fill(0, 0, PAGE_BYTES)
     this.#name(id, slot, DIRTY)
     return id
@@ -200,6 +210,23 @@ export class BufferManager {
     if (this.slots.move(slot, FLUSHING, SUPERSEDED)) return
     if (this.slots.states[slot] === DIRTY) this.#dirty -= 1
     this.#release(slot as Slot)
+  }
+
+  // ---- other threads -------------------------------------------------------------------------------------------
+
+  /** What a thread needs to read along, see `SharedFramesReader`. From now on changes are made visible whole. */
+  share(): SharedFrames {
+    this.#changes ??= new FrameChanges(this.slots)
+    return {
+      slab: this.slab.share(),
+      slots: this.slots.buffer,
+      pageTable: this.pageTable.buffer as SharedArrayBuffer,
+    }
+  }
+
+  /** The operation that asked for frames to change is over: other threads may read them again. */
+  endChange(): void {
+    this.#changes?.end()
   }
 
   // ---- loading and room ----------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ export type {
 } from './blob-store.js'
 export { BufferManager, retireFrames } from './buffer-manager.js'
 export type { BufferManagerOptions, CacheStats, Cut } from './buffer-manager.js'
+export { ReadConflict, SegmentAbsent, SharedFramesReader } from './shared-frames.js'
+export type { SharedFrames } from './shared-frames.js'
 export { SlotTable } from './slot-table.js'
 export type { SlotState } from './slot-table.js'
 export { FileBlobStore } from './file-blob-store.js'
