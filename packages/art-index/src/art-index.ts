@@ -3,8 +3,10 @@ import { HoltError } from '@holt/errors'
 import type { ArtIndexContract } from './contract.js'
 import { corruptNode } from './corruption.js'
 import { applyDelete } from './delete.js'
+import { deletePrefix } from './delete-prefix.js'
 import { MATCH, type Outcome } from './descent.js'
 import type { FrameSource } from './frame-source.js'
+import { freeNextUnlinked } from './free-unlinked.js'
 import { sameBytes } from './key-words.js'
 import {
   BUMP_UNITS,
@@ -42,6 +44,7 @@ import {
 import { ADDED, applyPut, NO_ROOM } from './put.js'
 import { makeRoom } from './spill.js'
 import { Tree } from './tree.js'
+import type { UnlinkedFrames } from './unlinked-frames.js'
 import { checkCopy, ValueFrames } from './value-frames.js'
 
 export interface ArtIndexOptions {
@@ -49,6 +52,8 @@ export interface ArtIndexOptions {
   readonly usableFrameBytes?: number
   /** The byte at whose places frames are preferably split. Default `/`. */
   readonly delimiter?: number
+  /** For `attach`: what {@link ArtIndex.unlinked} held when the image was made. */
+  readonly unlinked?: Iterable<BlobId>
 }
 
 /** A put that needs more rounds of making room than this shows a defect. */
@@ -91,6 +96,7 @@ export class ArtIndex implements ArtIndexContract {
     this.key = tree.keyBytes.subarray(0, MAX_INDEX_KEY_BYTES)
     this.#tree = tree
     this.#foundFrames = new ValueFrames(source)
+    for (const id of options.unlinked ?? []) tree.unlinked.add(id)
   }
 
   /** A new, empty tree: allocates its root frame. Throws `HOLT_INVALID_ARGUMENT` on options out of range. */
@@ -333,6 +339,19 @@ export class ArtIndex implements ArtIndexContract {
   touch(keyLength: number): void {
     this.#checkKey(keyLength)
     this.#descend(keyLength)
+  }
+
+  deletePrefix(prefixLength: number): boolean {
+    this.#checkKey(prefixLength)
+    return deletePrefix(this.#tree, prefixLength)
+  }
+
+  get unlinked(): UnlinkedFrames {
+    return this.#tree.unlinked
+  }
+
+  freeNextUnlinked(): void {
+    freeNextUnlinked(this.#tree)
   }
 
   #descend(keyLength: number): Outcome {

@@ -1,3 +1,5 @@
+import type { UnlinkedFrames } from './unlinked-frames.js'
+
 /**
  * The index's face. See `docs/ARCHITECTURE.md` for the words.
  *
@@ -47,6 +49,20 @@ export interface ArtIndexContract {
    * throw.
    */
   touch(keyLength: number): void
+
+  /**
+   * Removes every key that begins with these bytes, and returns whether there was one. Costs the depth and at most one
+   * frame: frames wholly below the prefix are only unlinked, and wait in {@link unlinked} to be given back. {@link touch}
+   * of the prefix makes what it needs resident. Throws as `put` does.
+   */
+  deletePrefix(prefixLength: number): boolean
+  /** Roots of unlinked subtrees of frames. They belong to the tree's state: an image without them leaks them. */
+  readonly unlinked: UnlinkedFrames
+  /**
+   * Gives `unlinked.next` back; its child frames take its place. Throws as `FrameSource.fault` does when that frame is
+   * absent, having changed nothing.
+   */
+  freeNextUnlinked(): void
 
   /** Goes up with every change of the tree: a cursor that paused compares it. */
   readonly changes: number

@@ -32,13 +32,13 @@ const LITTLE_ROOM_UNITS = 128
 export function applyDelete(tree: Tree, keyLength: number): void {
   const { source, descent } = tree
   prepare(tree, keyLength)
-  let frame = descent.frames - 1
-  let id = descent.at(frame, PATH_ID) as BlobId
+  const frame = descent.frames - 1
+  const id = descent.at(frame, PATH_ID) as BlobId
   tree.oldFrames.takeFromLeaf(id, descent.ref)
-  let slot: number = source.writable(id)
-  let views: FrameViews = segmentOf(source, slot)
-  let base = frameBase(source, slot)
-  let entry = descent.at(frame, PATH_ENTRY)
+  const slot = source.writable(id)
+  const views: FrameViews = segmentOf(source, slot)
+  const base = frameBase(source, slot)
+  const entry = descent.at(frame, PATH_ENTRY)
   const node = nodeAt(base, descent.ref)
   const word = views.u32[node]
   const isLarge = (views.u32[node + 2] & LARGE_VALUE) !== 0
@@ -50,6 +50,21 @@ export function applyDelete(tree: Tree, keyLength: number): void {
     tree.oldFrames.free()
   }
   freeUnits(views, base, descent.ref, unitsOfWord(word))
+  unlinkUpwards(tree, frame, keyLength)
+}
+
+/**
+ * Unlinks the node to which `descent.nodes` lead in path frame `frame`, which is freed already, and every node, entry
+ * and frame above it that this leaves empty.
+ */
+export function unlinkUpwards(tree: Tree, lastFrame: number, keyLength: number): void {
+  const { source, descent } = tree
+  let frame = lastFrame
+  let id = descent.at(frame, PATH_ID) as BlobId
+  let slot: number = source.writable(id)
+  let views: FrameViews = segmentOf(source, slot)
+  let base = frameBase(source, slot)
+  let entry = descent.at(frame, PATH_ENTRY)
   while (unlink(tree, views, base, entry) && frame > 0) {
     const entries = views.u16[(base + ENTRY_COUNT) >>> 1] - 1
     views.u16[(base + ENTRY_COUNT) >>> 1] = entries
@@ -80,7 +95,7 @@ function prepare(tree: Tree, keyLength: number): void {
 }
 
 /** Takes a crossing out of its entry's chain and frees it. */
-function dropCrossing(views: FrameViews, base: number, entry: number, ref: number): void {
+export function dropCrossing(views: FrameViews, base: number, entry: number, ref: number): void {
   unchain(views, base, entry, ref)
   freeUnits(views, base, ref, unitsOfWord(views.u32[nodeAt(base, ref)]))
 }

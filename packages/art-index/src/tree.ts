@@ -4,6 +4,7 @@ import type { FrameSource } from './frame-source.js'
 import { PAGE_BYTES } from '@holt/blob-buf-pool'
 import { MAX_INDEX_KEY_BYTES, UNIT_BYTES } from './layout.js'
 import { CROSSING_PREFIX_SHARE, maxInlineValueBytes, maxKeyBytes, maxValueBytes } from './limits.js'
+import { UnlinkedFrames } from './unlinked-frames.js'
 import { ValueFrames } from './value-frames.js'
 
 /** What the operations of one index share. */
@@ -26,6 +27,8 @@ export class Tree {
   /** Frames of the large value that the running operation writes, and of the one that it takes away. */
   readonly newFrames: ValueFrames
   readonly oldFrames: ValueFrames
+  /** Let go of by the tree, not given back yet. */
+  readonly unlinked = new UnlinkedFrames()
   changes = 0
 
   constructor(source: FrameSource, rootId: BlobId, usableBytes: number, delimiter: number) {

@@ -1,5 +1,6 @@
 import { type BlobId, MAX_BLOB_ID } from '@holt/blob-buf-pool'
 import { isHoltError } from '@holt/errors'
+import { forEachChildFrame } from './free-unlinked.js'
 import {
   BUMP_UNITS,
   ENTRY_COUNT,
@@ -28,6 +29,8 @@ export interface VerifyReport {
   readonly problemsLeftOut: number
   /** Every frame that the tree reaches, parents before children: whatever else a store holds does not belong to it. */
   readonly blobIds: readonly BlobId[]
+  /** Every frame that the tree has let go of and not given back yet. With {@link blobIds} all that a store may hold. */
+  readonly unlinkedBlobIds: readonly BlobId[]
   readonly entries: number
   readonly nodes: number
   readonly crossings: number
@@ -42,6 +45,8 @@ export interface VerifyReport {
 export interface VerifiableTree extends ReadableTree {
   /** Bytes of each frame that may be in use. Default all of a frame. */
   readonly usableBytes?: number
+  /** Roots of unlinked subtrees of frames. Default none. */
+  readonly unlinked?: Iterable<BlobId>
 }
 
 export const MAX_PROBLEMS = 1_000
@@ -152,10 +157,12 @@ export function verifyTree(tree: VerifiableTree): VerifyReport {
       `a key of ${String(longestKeyBytes)} bytes, at most ${String(MAX_INDEX_KEY_BYTES)} are allowed`,
     )
   const blobIds = [...queue.filter((blob) => facts.has(blob)), ...valueBlobs]
+  const unlinkedBlobIds = verifyUnlinked(reader, tree.unlinked ?? [], new Set(blobIds), report)
   return {
     problems,
     problemsLeftOut,
     blobIds,
+    unlinkedBlobIds,
     entries,
     nodes,
     crossings,
@@ -219,6 +226,30 @@ function verifyValues(
     }
   }
   return readable
+/** Unlinked subtrees share no frame with the tree, and none is named twice but by the crossings of one frame. */
+function verifyUnlinked(
+  reader: FrameReader,
+  roots: Iterable<BlobId>,
+  reached: ReadonlySet<BlobId>,
+  report: (blob: BlobId, ref: number, what: string) => void,
+): BlobId[] {
+  const parentOf = new Map<BlobId, BlobId | undefined>()
+  for (const root of roots) parentOf.set(root, undefined)
+  for (const [blob, parent] of parentOf) {
+    if (reached.has(blob)) report(blob, 0, 'unlinked, though the tree reaches it')
+    try {
+      reader.enter(blob)
+      forEachChildFrame(reader, (child) => {
+        if (!parentOf.has(child)) parentOf.set(child, blob)
+        else if (parentOf.get(child) !== blob) report(child, 0, 'unlinked in more than one place')
+      })
+    } catch (error) {
+      if (!isHoltError(error, 'HOLT_CORRUPT')) throw error
+      const above = parent === undefined ? '' : `, a child of blob ${String(parent)},`
+      report(blob, 0, `the unlinked frame${above} cannot be read: ${error.message}`)
+    }
+  }
+  return [...parentOf.keys()]
 }
 
 /** Children come behind their parents in `queue`: so backwards each frame's lengths are known before its parent asks. */
