@@ -41,6 +41,7 @@ import {
   NONE,
   TERMINAL_REF,
 } from './node-search.js'
+import { restBoundBytes } from './prefix-bound.js'
 import { ADDED, applyPut, NO_ROOM } from './put.js'
 import { makeRoom } from './spill.js'
 import { Tree } from './tree.js'
@@ -115,6 +116,11 @@ export class ArtIndex implements ArtIndexContract {
   /** The tree whose root frame is `rootId`. Throws `HOLT_INVALID_ARGUMENT` on options out of range. */
   static attach(source: FrameSource, rootId: BlobId, options: ArtIndexOptions = {}): ArtIndex {
     return new ArtIndex(source, rootId, options)
+  }
+
+  /** Longest key, which is less than usual in tiny frames only. */
+  get maxKeyBytes(): number {
+    return this.#tree.maxKeyBytes
   }
 
   get changes(): number {
@@ -344,6 +350,11 @@ export class ArtIndex implements ArtIndexContract {
   deletePrefix(prefixLength: number): boolean {
     this.#checkKey(prefixLength)
     return deletePrefix(this.#tree, prefixLength)
+  }
+
+  restBoundBytes(prefixLength: number, enoughBytes = 0): number {
+    this.#checkKey(prefixLength)
+    return restBoundBytes(this.#tree, prefixLength, enoughBytes)
   }
 
   get unlinked(): UnlinkedFrames {

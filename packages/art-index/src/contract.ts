@@ -56,6 +56,11 @@ export interface ArtIndexContract {
    * of the prefix makes what it needs resident. Throws as `put` does.
    */
   deletePrefix(prefixLength: number): boolean
+  /**
+   * No key that begins with these bytes has more bytes behind them; -1 when there is none. An upper bound: what it costs
+   * to make it tight is spent only where it exceeds `enoughBytes`. Throws as `FrameSource.fault` does.
+   */
+  restBoundBytes(prefixLength: number, enoughBytes?: number): number
   /** Roots of unlinked subtrees of frames. They belong to the tree's state: an image without them leaks them. */
   readonly unlinked: UnlinkedFrames
   /**

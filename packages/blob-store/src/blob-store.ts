@@ -88,4 +88,4 @@ export interface BlobStoreWorker {
   readonly data: unknown
 }
 
-export const MAX_NOTE_BYTES = 65_536
+export const MAX_NOTE_BYTES = 4 * 2 ** 20

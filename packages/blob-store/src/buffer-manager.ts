@@ -231,6 +231,11 @@ export class BufferManager {
 
   // ---- loading and room ----------------------------------------------------------------------------------------
 
+  /** Every blob that was allocated, or found, and not freed, ascending: what a tree must account for. */
+  liveBlobs(): BlobId[] {
+    return this.#inUse.list().filter((id) => !this.#leaving.has(id))
+  }
+
   isResident(id: BlobId): boolean {
     return this.pageTable[id] > 0
   }

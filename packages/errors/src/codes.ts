@@ -17,6 +17,8 @@ export const ERROR_CODES = {
   HOLT_NOT_FOUND: 'the key, tree or file that was named does not exist',
   HOLT_EXISTS: 'the destination exists already',
 
+  HOLT_TREE_DROPPED: 'the tree behind this handle was dropped; open it again by its name',
+
   // How the database stands.
   HOLT_CLOSED: 'the database, file or ring was closed',
   HOLT_READ_ONLY: 'a write on something opened for reading',

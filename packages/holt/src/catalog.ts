@@ -1,9 +1,11 @@
 import { HoltError } from '@holt/errors'
+import type { Durability } from './durability.js'
 import type { Engine } from './engine.js'
 import { keyCodec, type KeyEncodingName } from './key-encoding.js'
 import { LIMITS } from './limits.js'
 import type { Operation } from './operation.js'
 import { withTreeId } from './range.js'
+import type { TreeState } from './tree-state.js'
 
 /** What the catalogue keeps of a tree. */
 export interface TreeRecord {
@@ -25,8 +27,46 @@ export class Catalog {
   /** Creations under way, so that two calls for one name make one tree. */
   readonly #creating = new Map<string, Promise<TreeRecord>>()
 
+  /** Drops under way, by name. */
+  readonly #dropping = new Map<string, Promise<unknown>>()
+  /** Of trees that were opened. */
+  readonly #states = new Map<number, TreeState>()
+
   constructor(engine: Engine) {
     this.#engine = engine
+  }
+
+  /** What all handles of that tree share. */
+  stateOf(id: number, name: string): TreeState {
+    let state = this.#states.get(id)
+    if (state === undefined) this.#states.set(id, (state = { name, dropped: false }))
+    return state
+  }
+
+  /** Removes a tree's record and all its keys. Rejects `HOLT_NOT_FOUND`, and what a write rejects with. */
+  async drop(name: string, durability: Durability): Promise<void> {
+    checkName(name)
+    const record = this.#dropping.has(name) ? undefined : this.find(name)
+    if (record === undefined) throw new HoltError('HOLT_NOT_FOUND', `there is no tree '${name}'`)
+    const state = this.stateOf(record.id, name)
+    // At once: a write that is called behind this one would come behind the drop and belong to nobody.
+    state.dropped = true
+    const dropping = this.#engine.write(
+      [
+        { kind: 'delete', key: catalogKey(name) },
+        { kind: 'deletePrefix', key: withTreeId(record.id, new Uint8Array(0)) },
+      ],
+      durability,
+    )
+    this.#dropping.set(name, dropping)
+    try {
+      await dropping
+    } catch (error) {
+      state.dropped = this.find(name)?.id !== record.id
+      throw error
+    } finally {
+      this.#dropping.delete(name)
+    }
   }
 
   /** The record of a tree; `undefined` if there is none of that name. */
@@ -39,6 +79,11 @@ export class Catalog {
   async findOrCreate(name: string, keyEncoding: KeyEncodingName, valueEncoding: string): Promise<TreeRecord> {
     checkName(name)
     for (;;) {
+      const dropping = this.#dropping.get(name)
+      if (dropping !== undefined) {
+        await dropping.catch(() => undefined)
+        continue
+      }
       const found = this.find(name)
       if (found !== undefined) return found
       const underWay = this.#creating.get(name)

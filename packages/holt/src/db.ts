@@ -6,6 +6,7 @@ import type { Engine } from './engine.js'
 import type { Version } from './entries.js'
 import { keyCodec, type KeyEncodingName, type KeyEncodings } from './key-encoding.js'
 import type { RecoveryStats } from './recovery.js'
+import { withLeaks } from './leaked-frames.js'
 import type { DbStats } from './stats.js'
 import { type AtomicResult, Transaction } from './transaction.js'
 import { Tree, type WriteOptions } from './tree.js'
@@ -85,7 +86,17 @@ export class Db implements AsyncDisposable {
         `tree '${name}' was made with key encoding '${record.keyEncoding}' and value encoding '${record.valueEncoding}', not '${keys.name}' and '${values.name}'`,
       )
     }
-    return new Tree(this.#engine, name, record.id, keys, values)
+    return new Tree(this.#engine, name, record.id, keys, values, this.#catalog.stateOf(record.id, name))
+  }
+
+  /**
+   * Drops the tree of that name with all its keys, in one step whatever their number; the space comes back in the
+   * background. The name is free at once; handles of the dropped tree fail with `HOLT_TREE_DROPPED` from the call on.
+   * Rejects `HOLT_NOT_FOUND` if there is none, and what a write rejects with: then the tree is as before.
+   */
+  async dropTree(name: string, options?: WriteOptions): Promise<void> {
+    this.#engine.assertOpen()
+    await this.#catalog.drop(name, raisedDurability(this.#engine.durability, options?.durability))
   }
 
   /**
@@ -125,21 +136,36 @@ export class Db implements AsyncDisposable {
     return this.#engine.checkpoint()
   }
 
-  /** Walks everything and checks every invariant of the tree. Throws `HOLT_CORRUPT` for a frame that fails its checks. */
+  /**
+   * Walks everything and checks every invariant of the tree, and that each frame of the store belongs to it or waits to
+   * be given back. Throws `HOLT_CORRUPT` for a frame that fails its checks.
+   */
   verify(): VerifyReport {
     this.#engine.assertOpen()
-    return verifyTree(this.#engine.index)
+    const { index, frames } = this.#engine
+    return withLeaks(verifyTree(index), frames.liveBlobs())
   }
 
   stats(): DbStats {
-    const { io, frames, store, journal, checkpointer, seq, waitingWrites, waitingBytes, durability } =
-      this.#engine
+    const {
+      io,
+      frames,
+      store,
+      journal,
+      checkpointer,
+      reclaimer,
+      seq,
+      waitingWrites,
+      waitingBytes,
+      durability,
+    } = this.#engine
     return {
       durability,
       io: { kind: io.kind, fallbackReason: io.fallbackReason, counters: io.counters },
       writes: { seq, waiting: waitingWrites, waitingBytes },
       cache: frames.stats(),
       store: store.stats(),
+      reclaim: reclaimer.stats(),
       journal: journal?.stats(),
       checkpoint: checkpointer?.stats(),
       recovery: this.#recovery,

@@ -1,35 +1,57 @@
 import { HoltError } from '@holt/errors'
-import type { JournalContract, ReplayedRecord } from '@holt/journal'
+import type { JournalContract, RecordType, ReplayedRecord } from '@holt/journal'
 
 /**
  * What a write came to once its conditions were resolved: the only thing the journal keeps, so that replay is exact.
  *
  * ```
- * put     type 16   key length u16 | key | value
- * delete  type 17   key
- * batch   type 18   count u32, then each: kind u8 (0 put, 1 delete) | key length u16 | key | [value length u32 | value]
+ * put            type 16   key length u16 | key | value
+ * delete         type 17   key
+ * batch          type 18   count u32, then each: kind u8 | key length u16 | key, then by kind
+ *                            0 put            value length u32 | value
+ *                            1 delete
+ *                            2 delete prefix  the key is the prefix
+ *                            3 move prefix    the key is the old prefix; length u16 | new prefix
+ * delete prefix  type 19   prefix
+ * move prefix    type 20   prefix length u16 | prefix | new prefix
  * ```
+ *
+ * A move puts all keys below one prefix below another, with values and versions, in place of what is there.
  *
  * Keys carry the four bytes of their tree's id. Little-endian.
  */
 export type Effect =
   | { readonly kind: 'put'; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly kind: 'delete'; readonly key: Uint8Array }
+  /** `key` is the prefix. */
+  | { readonly kind: 'deletePrefix'; readonly key: Uint8Array }
+  /** `key` is the old prefix, `to` the new one. */
+  | { readonly kind: 'movePrefix'; readonly key: Uint8Array; readonly to: Uint8Array }
 
 export const PUT_RECORD = 16
 export const DELETE_RECORD = 17
 export const BATCH_RECORD = 18
+export const DELETE_PREFIX_RECORD = 19
+export const MOVE_PREFIX_RECORD = 20
+
+/** In a batch, by their number. */
+const KINDS = ['put', 'delete', 'deletePrefix', 'movePrefix'] as const
 
 const BATCH_HEAD_BYTES = 4
 
 /** Bytes of the body of the record that {@link appendEffects} writes. */
 export function effectsBytes(effects: readonly Effect[]): number {
   const only = effects.at(0)
-  if (effects.length === 1 && only !== undefined)
-    return only.kind === 'put' ? 2 + only.key.length + only.value.length : only.key.length
+  if (effects.length === 1 && only !== undefined) {
+    if (only.kind === 'put') return 2 + only.key.length + only.value.length
+    return only.kind === 'movePrefix' ? 2 + only.key.length + only.to.length : only.key.length
+  }
   let bytes = BATCH_HEAD_BYTES
-  for (const effect of effects)
-    bytes += 3 + effect.key.length + (effect.kind === 'put' ? 4 + effect.value.length : 0)
+  for (const effect of effects) {
+    bytes += 3 + effect.key.length
+    if (effect.kind === 'put') bytes += 4 + effect.value.length
+    else if (effect.kind === 'movePrefix') bytes += 2 + effect.to.length
+  }
   return bytes
 }
 
@@ -40,6 +62,9 @@ export function appendEffects(journal: JournalContract, seq: number, effects: re
   if (effects.length > 1) appendBatch(journal, seq, effects)
   else if (only.kind === 'put')
     appendPut(journal, seq, only.key, only.key.length, only.value, 0, only.value.length)
+  else if (only.kind === 'movePrefix') appendMovePrefix(journal, seq, only.key, only.to)
+  else if (only.kind === 'deletePrefix')
+    appendKey(journal, DELETE_PREFIX_RECORD, seq, only.key, only.key.length)
   else appendDelete(journal, seq, only.key, only.key.length)
 }
 
@@ -71,8 +96,25 @@ export function appendDelete(
   key: Uint8Array,
   keyLength: number,
 ): void {
-  journal.reserve(DELETE_RECORD, seq, keyLength)
+  appendKey(journal, DELETE_RECORD, seq, key, keyLength)
+}
+
+function appendKey(
+  journal: JournalContract,
+  type: RecordType,
+  seq: number,
+  key: Uint8Array,
+  keyLength: number,
+): void {
+  journal.reserve(type, seq, keyLength)
   copy(key, 0, keyLength, journal.body, journal.bodyOffset)
+  journal.leave()
+}
+
+function appendMovePrefix(journal: JournalContract, seq: number, from: Uint8Array, to: Uint8Array): void {
+  journal.reserve(MOVE_PREFIX_RECORD, seq, 2 + from.length + to.length)
+  const { body, bodyOffset } = journal
+  putKey(body, putKey(body, bodyOffset, from), to, false)
   journal.leave()
 }
 
@@ -81,15 +123,14 @@ function appendBatch(journal: JournalContract, seq: number, effects: readonly Ef
   const { body } = journal
   let at = putUint32(body, journal.bodyOffset, effects.length)
   for (const effect of effects) {
-    body[at] = effect.kind === 'put' ? 0 : 1
-    body[at + 1] = effect.key.length
-    body[at + 2] = effect.key.length >>> 8
-    body.set(effect.key, at + 3)
-    at += 3 + effect.key.length
+    body[at] = KINDS.indexOf(effect.kind)
+    at = putKey(body, at + 1, effect.key)
     if (effect.kind === 'put') {
       at = putUint32(body, at, effect.value.length)
       body.set(effect.value, at)
       at += effect.value.length
+    } else if (effect.kind === 'movePrefix') {
+      at = putKey(body, at, effect.to)
     }
   }
   journal.leave()
@@ -101,6 +142,17 @@ const LOOP_BYTES = 64
 function copy(from: Uint8Array, fromOffset: number, length: number, to: Uint8Array, toOffset: number): void {
   if (length <= LOOP_BYTES) for (let i = 0; i < length; i++) to[toOffset + i] = from[fromOffset + i]
   else to.set(from.subarray(fromOffset, fromOffset + length), toOffset)
+}
+
+/** Writes the length, unless it follows from the record's, and the key; returns where it ends. */
+function putKey(bytes: Uint8Array, at: number, key: Uint8Array, withLength = true): number {
+  let start = at
+  if (withLength) {
+    bytes[start++] = key.length
+    bytes[start++] = key.length >>> 8
+  }
+  bytes.set(key, start)
+  return start + key.length
 }
 
 function putUint32(bytes: Uint8Array, at: number, value: number): number {
@@ -139,11 +191,17 @@ export function decodeEffects(record: ReplayedRecord): Effect[] {
     effects.push({ kind: 'delete', key: take(body.length) })
   } else if (record.type === BATCH_RECORD) {
     for (let count = number(4); count > 0; count--) {
-      const kind = number(1)
-      if (kind === 0) effects.push(put(() => number(4)))
-      else if (kind === 1) effects.push({ kind: 'delete', key: take(number(2)) })
-      else throw malformed(record, `it holds an effect of kind ${String(kind)}`)
+      const number1 = number(1)
+      const kind = KINDS.at(number1)
+      if (kind === undefined) throw malformed(record, `it holds an effect of kind ${String(number1)}`)
+      if (kind === 'put') effects.push(put(() => number(4)))
+      else if (kind === 'movePrefix') effects.push({ kind, key: take(number(2)), to: take(number(2)) })
+      else effects.push({ kind, key: take(number(2)) })
     }
+  } else if (record.type === DELETE_PREFIX_RECORD) {
+    effects.push({ kind: 'deletePrefix', key: take(body.length) })
+  } else if (record.type === MOVE_PREFIX_RECORD) {
+    effects.push({ kind: 'movePrefix', key: take(number(2)), to: take(body.length - at) })
   } else {
     throw malformed(record, `its type ${String(record.type)} is unknown`)
   }

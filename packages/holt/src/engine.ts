@@ -6,9 +6,19 @@ import { HoltError, isHoltError } from '@holt/errors'
 import type { JournalContract } from '@holt/journal'
 import type { Io } from '@holt/uring-native'
 import type { Durability } from './durability.js'
-import { appendDelete, appendEffects, appendPut, type Effect, effectsBytes, putBytes } from './effect.js'
-import { LIMITS, SEQ_WINDOW } from './limits.js'
-import { keysOf, type Operation, operationBytes, type Resolution, resolveOperations } from './operation.js'
+import { applyEffect } from './apply-effect.js'
+import { CommittedTree } from './committed-tree.js'
+import { appendDelete, appendEffects, appendPut, effectsBytes, putBytes } from './effect.js'
+import { LIMITS, MAX_UNLINKED_FRAMES, SEQ_WINDOW } from './limits.js'
+import {
+  keysOf,
+  type Operation,
+  operationBytes,
+  type Resolution,
+  resolveOperations,
+  unlinks,
+} from './operation.js'
+import { Reclaimer } from './reclaimer.js'
 import { ScanPages } from './scan-page.js'
 import { TurnGuard } from './turn-guard.js'
 
@@ -46,6 +56,7 @@ interface WaitingWrite {
 
 const WANTS_SLOTS = -1
 const WANTS_STABLE_SEQ = -2
+const WANTS_RECLAIM = -3
 
 /** Slots that one write should find free: copies of frames under a flush along its path, and the frames of a split. */
 const SLOTS_PER_WRITE = 4
@@ -69,6 +80,8 @@ export class Engine {
 
   readonly #start: (seqFloor: number) => Promise<void>
   readonly #turns: TurnGuard
+  readonly #committed: CommittedTree
+  readonly reclaimer: Reclaimer
   readonly #waiting: WaitingWrite[] = []
   #waitingBytes = 0
   #draining = Promise.resolve()
@@ -96,6 +109,10 @@ export class Engine {
     this.#seq = parts.seq
     this.#seqFloor = parts.seq
     this.#turns = new TurnGuard(parts.io)
+    this.#committed = new CommittedTree(parts.index)
+    this.reclaimer = new Reclaimer(parts.index, parts.frames, parts.checkpointer, () => {
+      parts.checkpointer?.changed(parts.journal?.appendedBytes ?? 0)
+    })
   }
 
   /** The newest commit seq handed out. */
@@ -216,6 +233,7 @@ export class Engine {
     this.#closed = true
     this.#writable = false
     while (this.#isDraining) await this.#draining
+    await this.reclaimer.stop()
     let failure: unknown
     const attempt = async (step: () => Promise<void> | undefined): Promise<void> => {
       try {
@@ -296,13 +314,18 @@ export class Engine {
   #tryBatch(operations: readonly Operation[]): BatchOutcome | undefined {
     const { frames, journal } = this
     if (!this.#hasSlots(operations.length)) return undefined
+    if (this.index.unlinked.size > MAX_UNLINKED_FRAMES && operations.some(unlinks)) {
+      this.#wanted = WANTS_RECLAIM
+      return undefined
+    }
     frames.mayBlock = false
     try {
       for (const operation of operations)
         for (const key of keysOf(operation)) this.index.touch(this.#setKey(key))
-      const resolution = resolveOperations(operations, (key) => this.#read(key))
+      const resolution = resolveOperations(operations, this.#committed)
       if (resolution.kind === 'failed') return { committed: false, failed: resolution }
-      const { effects, found } = resolution
+      const { effects, found, formerKeys } = resolution
+      for (const key of formerKeys) this.index.touch(this.#setKey(key.subarray(0, this.index.maxKeyBytes)))
       if (effects.length === 0) return { committed: true, version: this.#seq, found }
       const bytes = effectsBytes(effects)
       const limit = Math.min(LIMITS.maxBatchBytes, journal?.maxBodyBytes ?? LIMITS.maxBatchBytes)
@@ -311,34 +334,22 @@ export class Engine {
       const seq = this.#seq + 1
       // From here on nothing may fail: all frames are in memory, the journal has room.
       try {
-        for (const effect of effects) this.#apply(effect, seq)
+        for (const effect of effects) applyEffect(this.index, effect, seq)
       } catch (error) {
         throw this.#breaks(error)
       }
       this.#seq = seq
       if (journal !== undefined) appendEffects(journal, seq, effects)
+      if (this.index.unlinked.size > 0) this.reclaimer.wake()
       return { committed: true, version: seq, found }
     } finally {
       frames.mayBlock = true
     }
   }
 
-  #apply(effect: Effect, seq: number): void {
-    const keyLength = this.#setKey(effect.key)
-    if (effect.kind === 'put') this.index.put(keyLength, effect.value, 0, effect.value.length, seq)
-    else this.index.delete(keyLength)
-  }
-
   #setKey(key: Uint8Array): number {
     this.index.key.set(key)
     return key.length
-  }
-
-  #read(key: Uint8Array): { version: number; value: () => Uint8Array } | undefined {
-    const { index } = this
-    if (!index.find(this.#setKey(key))) return undefined
-    const { foundBytes, foundOffset, foundLength, foundVersion } = index
-    return { version: foundVersion, value: () => foundBytes.slice(foundOffset, foundOffset + foundLength) }
   }
 
   /**
@@ -425,6 +436,7 @@ export class Engine {
     await this.#start(this.#seqFloor)
     this.#started = true
     this.#writable = !this.#closed && this.#broken === undefined
+    if (this.#writable) this.reclaimer.wake()
   }
 
   async #whenApplied(write: WaitingWrite): Promise<BatchOutcome> {
@@ -436,19 +448,23 @@ export class Engine {
         if (outcome !== undefined) return outcome
       } catch (error) {
         if (!(error instanceof FrameAbsent)) throw error
-        await this.#loadAhead(write)
+        await this.#loadAhead(write, error.id)
         continue
       }
       // Nothing was changed: wait for what is wanting, then try again.
       if (this.#wanted === WANTS_SLOTS) await keepingProcessAlive(checkpointer?.whenRoom())
       else if (this.#wanted === WANTS_STABLE_SEQ) await journal?.sync()
+      else if (this.#wanted === WANTS_RECLAIM) await this.reclaimer.whenAtMost(MAX_UNLINKED_FRAMES)
       else await journal?.whenRoom(this.#wanted)
     }
   }
 
-  /** Loads, many at once, the frames that this write and those behind it are known to miss; pins those of this one. */
-  async #loadAhead(write: WaitingWrite): Promise<void> {
-    const own = this.#missing(write)
+  /**
+   * Loads, many at once, the frame that is missed and those that this write and those behind it are known to miss; pins
+   * those of this one.
+   */
+  async #loadAhead(write: WaitingWrite, missed: BlobId): Promise<void> {
+    const own = this.#missing(write).add(missed)
     const loads = [...own].map(async (id) => {
       await this.frames.load(id)
       write.pinned.push(id)

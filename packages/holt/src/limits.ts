@@ -21,5 +21,11 @@ export const LIMITS = {
 /** Bytes of a tree's id in front of each of its keys. */
 export const TREE_ID_BYTES = 4
 
+/**
+ * Roots of unlinked subtrees that may wait to be given back before whoever unlinks more has to wait: four bytes each in
+ * the note of every checkpoint. One operation adds no more than a frame has room for crossings, some 30 000.
+ */
+export const MAX_UNLINKED_FRAMES = 2 ** 18
+
 /** How far versions may run ahead of the highest one that a crash cannot make the database forget. */
 export const SEQ_WINDOW = 2 ** 24

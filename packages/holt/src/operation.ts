@@ -1,4 +1,5 @@
 import type { Effect } from './effect.js'
+import { type BaseTree, type SeenRecord, StagedWrites } from './staged-writes.js'
 
 /** A write as it was asked for. Keys carry their tree's id. */
 export type Operation =
@@ -12,6 +13,8 @@ export type Operation =
       readonly version: number
     }
   | { readonly kind: 'rename'; readonly key: Uint8Array; readonly to: Uint8Array; readonly force: boolean }
+  /** `key` is the prefix. */
+  | { readonly kind: 'deletePrefix'; readonly key: Uint8Array }
 
 export type OperationKind = Operation['kind']
 
@@ -20,51 +23,46 @@ export type ConditionFailure = 'exists' | 'not-found' | 'version'
 
 /** What a batch comes to: effects to apply, or the first operation whose condition does not hold. */
 export type Resolution =
-  | { readonly kind: 'effects'; readonly effects: readonly Effect[]; readonly found: readonly boolean[] }
+  | {
+      readonly kind: 'effects'
+      readonly effects: readonly Effect[]
+      /** Of a delete, whether its key was there; of a deletePrefix, whether any was. */
+      readonly found: readonly boolean[]
+      /**
+       * Names under which keys of this batch were known before its moves. Frames below them are changed too, beside
+       * those that {@link keysOf} leads to.
+       */
+      readonly formerKeys: readonly Uint8Array[]
+    }
   | { readonly kind: 'failed'; readonly index: number; readonly reason: ConditionFailure }
 
-export interface CurrentRecord {
-  readonly version: number
-  readonly value: () => Uint8Array
-}
-
 /**
- * Resolves conditions to effects, in order; each operation sees the effects of those before it. `read` tells what the
- * tree holds now. Changes nothing. `found[i]` tells of a delete whether its key was there.
+ * Resolves conditions to effects, in order; each operation sees the effects of those before it. `tree` tells what there
+ * is now. Changes nothing. Throws what `tree` throws.
  */
-export function resolveOperations(
-  operations: readonly Operation[],
-  read: (key: Uint8Array) => CurrentRecord | undefined,
-): Resolution {
+export function resolveOperations(operations: readonly Operation[], tree: BaseTree): Resolution {
   const effects: Effect[] = []
   const found: boolean[] = []
-  // What this batch has done so far, by key; null is deleted. Only needed where a later operation may look.
-  const staged = operations.length > 1 ? new Map<string, Uint8Array | null>() : undefined
-  const nameOf = (key: Uint8Array): string =>
-    Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1')
+  const formerKeys: Uint8Array[] = []
+  // Only needed where a later operation may look.
+  const staged = operations.length > 1 ? new StagedWrites(tree) : undefined
 
-  const look = (
-    key: Uint8Array,
-  ): { readonly version: number | undefined; readonly value: () => Uint8Array } | undefined => {
-    const own = staged?.get(nameOf(key))
-    if (own === null) return undefined
-    // A record of this very batch has no version yet that anybody could know.
-    if (own !== undefined) return { version: undefined, value: () => own }
-    return read(key)
-  }
+  const look = (key: Uint8Array): SeenRecord | undefined => (staged ?? tree).find(key)
   const put = (key: Uint8Array, value: Uint8Array): void => {
     effects.push({ kind: 'put', key, value })
-    staged?.set(nameOf(key), value)
+    staged?.put(key, value)
   }
   const remove = (key: Uint8Array): void => {
     effects.push({ kind: 'delete', key })
-    staged?.set(nameOf(key), null)
+    staged?.delete(key)
   }
 
   for (const [index, operation] of operations.entries()) {
     const failed = (reason: ConditionFailure): Resolution => ({ kind: 'failed', index, reason })
     const { key } = operation
     found.push(false)
+    if (staged?.hasMoves === true)
+      for (const known of keysOf(operation)) formerKeys.push(...staged.formerKeys(known).slice(1))
     switch (operation.kind) {
       case 'put':
         put(key, operation.value)
@@ -93,14 +91,26 @@ export function resolveOperations(
         put(operation.to, value)
         break
       }
+      case 'deletePrefix':
+        if (staged === undefined ? tree.hasAny(key, undefined) : staged.hasAny(key)) {
+          found[index] = true
+          effects.push({ kind: 'deletePrefix', key })
+          staged?.deletePrefix(key)
+        }
+        break
     }
   }
-  return { kind: 'effects', effects, found }
+  return { kind: 'effects', effects, found, formerKeys }
 }
 
-/** Every key that the operation may look at or change. */
+/** Every key, or prefix, that the operation may look at or change. */
 export function keysOf(operation: Operation): readonly Uint8Array[] {
   return operation.kind === 'rename' ? [operation.key, operation.to] : [operation.key]
+}
+
+/** Whether the operation may let go of whole frames. */
+export function unlinks(operation: Operation): boolean {
+  return operation.kind === 'deletePrefix'
 }
 
 /** Bytes that an operation keeps in memory while it waits. */
@@ -108,7 +118,7 @@ export function operationBytes(operation: Operation): number {
   const value =
     operation.kind === 'rename'
       ? operation.to.length
-      : operation.kind === 'delete'
+      : operation.kind === 'delete' || operation.kind === 'deletePrefix'
         ? 0
         : operation.value.length
   return 64 + operation.key.length + value

@@ -2,6 +2,7 @@ import { ArtIndex } from '@holt/art-index'
 import { type BlobId, FrameAbsent } from '@holt/blob-buf-pool'
 import type { BufferManager } from '@holt/blob-store'
 import { type Journal, type Lsn, lsnOffset } from '@holt/journal'
+import { applyEffect } from './apply-effect.js'
 import { decodeEffects } from './effect.js'
 import type { EngineNote } from './engine-note.js'
 import { SEQ_WINDOW } from './limits.js'
@@ -36,17 +37,15 @@ export async function recover(
   usableFrameBytes: number,
   nowMs: () => number,
 ): Promise<Recovered> {
-  const options = { usableFrameBytes }
   const index =
-    note === undefined ? ArtIndex.create(frames, options) : ArtIndex.attach(frames, note.rootId, options)
+    note === undefined
+      ? ArtIndex.create(frames, { usableFrameBytes })
+      : ArtIndex.attach(frames, note.rootId, { usableFrameBytes, unlinked: note.unlinked })
   const startedMs = nowMs()
   const report = await journal.replay(note?.journalPosition, (record) => {
     for (const effect of decodeEffects(record)) {
       withPathInMemory(frames, () => {
-        index.key.set(effect.key)
-        if (effect.kind === 'put')
-          index.put(effect.key.length, effect.value, 0, effect.value.length, record.seq)
-        else index.delete(effect.key.length)
+        applyEffect(index, effect, record.seq)
       })
     }
   })

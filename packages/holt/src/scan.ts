@@ -3,6 +3,7 @@ import { HoltError } from '@holt/errors'
 import type { Engine } from './engine.js'
 import type { KeyCodec } from './key-encoding.js'
 import { PAGE_ENTRIES, type ScanPage } from './scan-page.js'
+import { assertThere, type TreeState } from './tree-state.js'
 import type { ValueCodec } from './value-encoding.js'
 
 /** A walk that ends early has read few entries in vain; one that goes on doubles them from page to page. */
@@ -14,6 +15,7 @@ export interface Walk {
   readonly options: CursorOptions
   readonly keys: KeyCodec<unknown> | undefined
   readonly values: ValueCodec<unknown> | undefined
+  readonly state: TreeState
 }
 
 /**
@@ -54,6 +56,7 @@ export class ScanIterator<T> implements IterableIterator<T> {
       )
     try {
       this.#engine.assertOpen()
+      assertThere(this.#walk.state)
       let page = this.#page
       if (page === undefined || this.#at >= page.count || !page.isCurrent) {
         page = this.#turn()

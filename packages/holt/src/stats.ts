@@ -3,6 +3,7 @@ import type { CheckpointStats } from '@holt/checkpointer'
 import type { JournalStats } from '@holt/journal'
 import type { IoCounters, IoKind } from '@holt/uring-native'
 import type { Durability } from './durability.js'
+import type { ReclaimStats } from './reclaimer.js'
 import type { RecoveryStats } from './recovery.js'
 
 /** How a database stands. Cheap: reads counters, visits no frame. */
@@ -21,6 +22,8 @@ export interface DbStats {
   }
   readonly cache: CacheStats
   readonly store: BlobStoreStats
+  /** Giving back the frames that whole subtrees have left. */
+  readonly reclaim: ReclaimStats
   /** Absent without a journal. */
   readonly journal: JournalStats | undefined
   /** Absent in a database that lives in memory only. */

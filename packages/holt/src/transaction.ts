@@ -26,6 +26,8 @@ export interface TreeBatch<K, V> {
   put(key: K, value: V): this
   /** No condition: a key that is not there stays away. */
   delete(key: K): this
+  /** No condition. Deletes every key that begins with `prefix`, those put by this batch before it too. */
+  deletePrefix(prefix: K): this
   /** Condition: the key is not there. */
   putIfAbsent(key: K, value: V): this
   /** Condition: the key's version is `version`. */
@@ -61,6 +63,10 @@ export class Transaction {
       },
       delete(key) {
         add({ kind: 'delete', key: internals.key(key) })
+        return batch
+      },
+      deletePrefix(prefix) {
+        add({ kind: 'deletePrefix', key: internals.key(prefix) })
         return batch
       },
       putIfAbsent(key, value) {

@@ -17,6 +17,7 @@ import {
 import { type ScanPage } from './scan-page.js'
 import { ScanIterator } from './scan.js'
 import { TREE_INTERNALS, type TreeInternals } from './tree-internals.js'
+import { assertThere, type TreeState } from './tree-state.js'
 import type { ValueCodec } from './value-encoding.js'
 
 /** What a single write may ask for. */
@@ -48,9 +49,10 @@ export interface Listing<K, V, E = Entry<K, V>> {
  * Reads are synchronous; a read of what is not in memory waits for the disk. Writes return promises and never throw
  * synchronously. Writes of one thread apply in call order, and are visible at the latest when their promise resolves.
  *
- * Every method may fail with `HOLT_CLOSED` after `db.close()`, with `HOLT_INVALID_KEY` or `HOLT_KEY_TOO_LONG` for its
- * key, with `HOLT_CORRUPT` or `HOLT_IO` when a frame cannot be read. Writes besides: `HOLT_VALUE_TOO_LARGE`,
- * `HOLT_ENCODING`, `HOLT_NO_SPACE`, `HOLT_POISONED`, `HOLT_QUEUE_FULL`, `HOLT_CHECKPOINT_FAILED`.
+ * Every method may fail with `HOLT_CLOSED` after `db.close()`, with `HOLT_TREE_DROPPED` after `db.dropTree()`, with
+ * `HOLT_INVALID_KEY` or `HOLT_KEY_TOO_LONG` for its key, with `HOLT_CORRUPT` or `HOLT_IO` when a frame cannot be read.
+ * Writes besides: `HOLT_VALUE_TOO_LARGE`, `HOLT_ENCODING`, `HOLT_NO_SPACE`, `HOLT_POISONED`, `HOLT_QUEUE_FULL`,
+ * `HOLT_CHECKPOINT_FAILED`.
  */
 export class Tree<K, V> {
   readonly name: string
@@ -58,9 +60,18 @@ export class Tree<K, V> {
   readonly #engine: Engine
   readonly #keys: KeyCodec<K>
   readonly #values: ValueCodec<V>
+  readonly #state: TreeState
 
   /** Made by `db.tree(name)`. */
-  constructor(engine: Engine, name: string, id: number, keys: KeyCodec<K>, values: ValueCodec<V>) {
+  constructor(
+    engine: Engine,
+    name: string,
+    id: number,
+    keys: KeyCodec<K>,
+    values: ValueCodec<V>,
+    state: TreeState,
+  ) {
+    this.#state = state
     this.#engine = engine
     this.name = name
     this.#id = id
@@ -122,6 +133,7 @@ export class Tree<K, V> {
   list(options?: Omit<ListOptions<K>, 'delimiter'>): Listing<K, V, KeyEntry<K, V>>
   list(options: ListOptions<K> = {}): Listing<K, V> {
     this.#engine.assertOpen()
+    assertThere(this.#state)
     const query = cursorOptions(this.#id, this.#keys, options)
     const limit = Math.min(checkLimit(options.limit, DEFAULT_LIST_ENTRIES), LIMITS.maxListEntries)
     const from = options.after === undefined ? query : resumeAt(query, options.after)
@@ -157,7 +169,7 @@ export class Tree<K, V> {
     const limit = checkLimit((range as RangeOptions<K>).limit, Infinity)
     const treeId = this.#id
     const options = cursorOptions(treeId, this.#keys, range)
-    return new ScanIterator(engine, { treeId, options, keys, values }, limit, project)
+    return new ScanIterator(engine, { treeId, options, keys, values, state: this.#state }, limit, project)
   }
 
   #find(key: K): boolean {
@@ -168,6 +180,7 @@ export class Tree<K, V> {
 
   /** Encodes a key into the index's scratch buffer, behind the tree's id, and returns the length of both. */
   #scratch(key: K): number {
+    assertThere(this.#state)
     const scratch = this.#engine.index.key
     const length = this.#keys.write(key, scratch)
     writeTreeId(this.#id, scratch)
@@ -201,6 +214,16 @@ export class Tree<K, V> {
     } catch (error) {
       return rejected(error)
     }
+  }
+
+  /**
+   * Deletes every key that begins with `prefix`, in one step that costs the depth of the tree, not their number; the
+   * space comes back in the background. Resolves to whether there was one. The empty prefix means all keys.
+   */
+  deletePrefix(prefix: K, options?: WriteOptions): Promise<boolean> {
+    return this.#writeOne(() => ({ kind: 'deletePrefix', key: this.#key(prefix) }), options).then(
+      (outcome) => outcome.committed && outcome.found[0],
+    )
   }
 
   /** Puts a key that is not there yet. Resolves to its version, or `undefined` if it is there. */
@@ -247,6 +270,7 @@ export class Tree<K, V> {
   }
 
   #key(key: K): Uint8Array {
+    assertThere(this.#state)
     return encodeBehindId(this.#id, this.#keys, key)
   }
 

@@ -45,6 +45,16 @@ describe('the effects of a journal record', () => {
       [{ kind: 'put', key: new Uint8Array(4_100).fill(7), value: new Uint8Array(65_024).fill(8) }],
     ],
     ['a delete', [{ kind: 'delete', key: bytes(0, 0, 0, 1, 255) }]],
+    ['a deletePrefix', [{ kind: 'deletePrefix', key: bytes(0, 0, 0, 1, 47) }]],
+    ['a movePrefix', [{ kind: 'movePrefix', key: bytes(0, 0, 0, 1, 47), to: bytes(0, 0, 0, 1, 255, 0) }]],
+    [
+      'a batch of subtrees',
+      [
+        { kind: 'deletePrefix', key: bytes(0, 0, 0, 1) },
+        { kind: 'movePrefix', key: new Uint8Array(4_100).fill(1), to: new Uint8Array(300).fill(2) },
+        { kind: 'put', key: bytes(0, 0, 0, 2, 47), value: bytes(1) },
+      ],
+    ],
     [
       'a batch',
       [
@@ -63,6 +73,8 @@ describe('the effects of a journal record', () => {
     const { record } = roundTrip([
       { kind: 'put', key: bytes(1, 2), value: bytes(3) },
       { kind: 'delete', key: bytes(4) },
+      { kind: 'deletePrefix', key: bytes(5) },
+      { kind: 'movePrefix', key: bytes(6), to: bytes(7, 8) },
     ])
     for (let length = 0; length < record.body.length; length++) {
       const cut = { ...record, body: record.body.slice(0, length) }
@@ -73,8 +85,8 @@ describe('the effects of a journal record', () => {
     const longer = { ...record, body: Uint8Array.from([...record.body, 0]) }
     expect(() => decodeEffects(longer)).toThrow(expect.objectContaining({ code: 'HOLT_CORRUPT' }))
     const kind = record.body.slice()
-    kind[4] = 2
-    expect(() => decodeEffects({ ...record, body: kind })).toThrow(/kind 2/)
+    kind[4] = 4
+    expect(() => decodeEffects({ ...record, body: kind })).toThrow(/kind 4/)
     expect(() => decodeEffects({ ...record, type: 99 })).toThrow(/type 99/)
   })
 })
