@@ -41,6 +41,7 @@ import {
   NONE,
   TERMINAL_REF,
 } from './node-search.js'
+import { movePrefix } from './move-prefix.js'
 import { restBoundBytes } from './prefix-bound.js'
 import { ADDED, applyPut, NO_ROOM } from './put.js'
 import { makeRoom } from './spill.js'
@@ -350,6 +351,17 @@ export class ArtIndex implements ArtIndexContract {
   deletePrefix(prefixLength: number): boolean {
     this.#checkKey(prefixLength)
     return deletePrefix(this.#tree, prefixLength)
+  }
+
+  movePrefix(from: Uint8Array, to: Uint8Array): boolean {
+    this.#checkKey(from.length)
+    this.#checkKey(to.length)
+    const shared = Math.min(from.length, to.length)
+    let same = 0
+    while (same < shared && from[same] === to[same]) same++
+    if (same === shared)
+      throw new HoltError('HOLT_INVALID_ARGUMENT', 'one of the two prefixes of a move begins with the other')
+    return movePrefix(this.#tree, from, to)
   }
 
   restBoundBytes(prefixLength: number, enoughBytes = 0): number {

@@ -57,6 +57,14 @@ export interface ArtIndexContract {
    */
   deletePrefix(prefixLength: number): boolean
   /**
+   * Puts all keys that begin with `from` below `to` instead, with their values and versions; keys below `to` go. False,
+   * having changed nothing, when there is nothing below `from`. Costs two descents and at most one frame; {@link touch}
+   * of both prefixes and {@link restBoundBytes} of `from` make what it needs resident. No key may become too long by it,
+   * which is the caller's to see to, by {@link restBoundBytes}. Throws `HOLT_INVALID_ARGUMENT` when one of the two begins
+   * with the other, and as `put` does. The two are not views of {@link key}.
+   */
+  movePrefix(from: Uint8Array, to: Uint8Array): boolean
+  /**
    * No key that begins with these bytes has more bytes behind them; -1 when there is none. An upper bound: what it costs
    * to make it tight is spent only where it exceeds `enoughBytes`. Throws as `FrameSource.fault` does.
    */

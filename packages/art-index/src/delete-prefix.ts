@@ -49,7 +49,7 @@ export function unlinkPlace(tree: Tree, prefixLength: number, ref: number): void
   } else {
     const slot = source.writable(id)
     const views = segmentOf(source, slot)
-    freeSubtree(tree, views, frameBase(source, slot), id, descent.at(frame, PATH_ENTRY), ref)
+    freeSubtree(tree, views, frameBase(source, slot), id, descent.at(frame, PATH_ENTRY), ref, true)
   }
   unlinkUpwards(tree, frame, prefixLength)
   tree.changes++
@@ -68,14 +68,18 @@ export function unlinkCrossing(tree: Tree, frame: number, keyLength: number): vo
   )
 }
 
-/** Frees all nodes below `ref` of one frame, itself included; child frames go to {@link Tree.unlinked}. Links stay. */
-function freeSubtree(
+/**
+ * Frees all nodes below `ref` of one frame, itself included, and takes them out of the entry's counts and chain. With
+ * `unlinksChildren` child frames go to {@link Tree.unlinked}. What linked to `ref` stays as it is.
+ */
+export function freeSubtree(
   tree: Tree,
   views: FrameViews,
   base: number,
   id: BlobId,
   entry: number,
   ref: number,
+  unlinksChildren: boolean,
 ): void {
   const { u16, u32, f64 } = views
   const pending = [ref]
@@ -87,7 +91,7 @@ function freeSubtree(
     const word = u32[node]
     const type = word & 7
     if (type === CROSSING) {
-      tree.unlinked.add(u32[node + 1] as BlobId)
+      if (unlinksChildren) tree.unlinked.add(u32[node + 1] as BlobId)
       dropCrossing(views, base, entry, next)
       continue
     }

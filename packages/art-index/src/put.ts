@@ -58,11 +58,10 @@ export function applyPut(
   let views: FrameViews = segmentOf(source, slot)
   let base = frameBase(source, slot)
   const { ref, depth, common } = descent
-  let node = nodeAt(base, ref)
+  const node = nodeAt(base, ref)
   const word = outcome === EMPTY ? 0 : views.u32[node]
 
   let restLength = 0
-  let nodeBlock = 0
   const isLarge = value.length > tree.maxInlineValueBytes
   const storedBytes = isLarge ? descriptorBytes(tree.usableBytes, value.length) : value.length
   if (outcome === MATCH) {
@@ -93,11 +92,10 @@ export function applyPut(
     restLength = keyLength
   } else if (outcome === NO_CHILD) {
     restLength = keyLength - depth - 1
-    if (((word >>> 3) & 0x3ff) === capacity(word & 7)) nodeBlock = grownUnits(word)
   } else if (outcome !== NO_TERMINAL) {
     restLength = Math.max(0, keyLength - depth - common - 1)
-    nodeBlock = nodeUnits(NODE4, common)
   }
+  const nodeBlock = newNodeUnits(tree, outcome)
   const leafBlock = leafUnits(restLength, storedBytes)
   if (!hasRoom(views, base, usableUnits, leafBlock, nodeBlock)) return NO_ROOM
 
@@ -107,30 +105,57 @@ export function applyPut(
   if (isLarge) tree.newFrames.write(value, tree.usableBytes)
   views = segmentOf(source, slot)
   base = frameBase(source, slot)
-  node = nodeAt(base, ref)
   const leaf = allocateUnits(views, base, leafBlock)
   const stored = isLarge ? tree.newFrames.descriptor : value
   writeLeaf(views, base, leaf, tree.keyWords, keyLength - restLength, restLength, stored, version)
   const entry = descent.at(lastFrame, PATH_ENTRY)
+  linkNew(tree, outcome, views, base, entry, nodeBlock, keyLength, leaf)
+  if (isLarge) markLarge(views, base, entry, leaf)
+  const stats = base + ENTRY_TABLE + entry * ENTRY_BYTES
+  views.u16[(stats + ENTRY_LIVE_COUNT) >>> 1] += 1
+  views.f64[(stats + ENTRY_VALUE_BYTES) >>> 3] += value.length
+  return ADDED
+}
+
+/** Units of the inner node that a new child at the end of the descent needs: a grown one, a fork, or none (0). */
+export function newNodeUnits(tree: Tree, outcome: Outcome): number {
+  const { source, descent } = tree
+  if (outcome === EMPTY || outcome === NO_TERMINAL) return 0
+  if (outcome !== NO_CHILD) return nodeUnits(NODE4, descent.common)
+  const slot = source.pageTable[descent.at(descent.frames - 1, PATH_ID)]
+  const word = segmentOf(source, slot).u32[nodeAt(frameBase(source, slot), descent.ref)]
+  return ((word >>> 3) & 0x3ff) === capacity(word & 7) ? grownUnits(word) : 0
+}
+
+/**
+ * Links a new node, for the first `keyLength` bytes of the key, where the descent ended: `nodeBlock` is what
+ * {@link newNodeUnits} says, and there is room for it.
+ */
+export function linkNew(
+  tree: Tree,
+  outcome: Outcome,
+  views: FrameViews,
+  base: number,
+  entry: number,
+  nodeBlock: number,
+  keyLength: number,
+  child: number,
+): void {
+  const { ref, depth } = tree.descent
   if (outcome === EMPTY) {
-    setLink(views, base, entry, 0, 0, leaf)
+    setLink(views, base, entry, 0, 0, child)
   } else if (outcome === NO_TERMINAL) {
-    views.u16[node * 2 + TERMINAL_REF] = leaf
+    views.u16[nodeAt(base, ref) * 2 + TERMINAL_REF] = child
   } else if (outcome === NO_CHILD) {
     let target = ref
     if (nodeBlock !== 0) {
       target = grow(views, base, ref)
       link(tree, views, base, entry, target)
     }
-    addChild(views, base, target, tree.keyBytes[depth], leaf)
+    addChild(views, base, target, tree.keyBytes[depth], child)
   } else {
-    split(tree, views, base, entry, outcome === LEAF_SPLIT, nodeBlock, keyLength, leaf)
+    split(tree, views, base, entry, outcome === LEAF_SPLIT, nodeBlock, keyLength, child)
   }
-  if (isLarge) markLarge(views, base, entry, leaf)
-  const stats = base + ENTRY_TABLE + entry * ENTRY_BYTES
-  views.u16[(stats + ENTRY_LIVE_COUNT) >>> 1] += 1
-  views.f64[(stats + ENTRY_VALUE_BYTES) >>> 3] += value.length
-  return ADDED
 }
 
 /** Points whatever pointed to the node at which the descent ended to `ref`. */
@@ -219,7 +244,7 @@ function split(
 }
 
 /** Raises the bound of the longest key below each entry on the way, where the new key exceeds it. Rarely writes. */
-function raiseMaxKeys(tree: Tree, keyLength: number): void {
+export function raiseMaxKeys(tree: Tree, keyLength: number): void {
   const { source, descent } = tree
   for (let frame = 0; frame < descent.frames; frame++) {
     const id = descent.at(frame, PATH_ID)

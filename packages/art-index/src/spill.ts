@@ -71,7 +71,7 @@ export function makeRoom(tree: Tree, outcome: Outcome, keyLength: number): void 
 }
 
 /** A fresh, empty frame with this many entries. */
-function allocateFrame(tree: Tree, entries: number): BlobId {
+export function allocateFrame(tree: Tree, entries: number): BlobId {
   const id = tree.source.allocate()
   const slot = tree.source.pageTable[id]
   const { u16, u32 } = segmentOf(tree.source, slot)
