@@ -2,16 +2,19 @@ import type { BlobId } from '@holt/blob-buf-pool'
 import { corruptNode } from './corruption.js'
 import { dropCrossing, unlinkUpwards } from './delete.js'
 import { PATH_CROSSING, PATH_ENTRY, PATH_ID } from './descent.js'
+import { unchain } from './entry-chain.js'
 import { freeUnits } from './frame-allocator.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
 import {
   CROSSING,
+  descriptorAt,
   ENTRY_BYTES,
   ENTRY_COUNT,
   ENTRY_LIVE_COUNT,
   ENTRY_TABLE,
   ENTRY_VALUE_BYTES,
   FIRST_REF,
+  LARGE_VALUE,
   LEAF,
   NODE256,
   unitsOfWord,
@@ -70,7 +73,8 @@ export function unlinkCrossing(tree: Tree, frame: number, keyLength: number): vo
 
 /**
  * Frees all nodes below `ref` of one frame, itself included, and takes them out of the entry's counts and chain. With
- * `unlinksChildren` child frames go to {@link Tree.unlinked}. What linked to `ref` stays as it is.
+ * `andBelow` what they lead to goes as well: child frames to {@link Tree.unlinked}, the frames of large values at once.
+ * What linked to `ref` stays as it is.
  */
 export function freeSubtree(
   tree: Tree,
@@ -79,7 +83,7 @@ export function freeSubtree(
   id: BlobId,
   entry: number,
   ref: number,
-  unlinksChildren: boolean,
+  andBelow: boolean,
 ): void {
   const { u16, u32, f64 } = views
   const pending = [ref]
@@ -91,13 +95,22 @@ export function freeSubtree(
     const word = u32[node]
     const type = word & 7
     if (type === CROSSING) {
-      if (unlinksChildren) tree.unlinked.add(u32[node + 1] as BlobId)
+      if (andBelow) tree.unlinked.add(u32[node + 1] as BlobId)
       dropCrossing(views, base, entry, next)
       continue
     }
     if (type === LEAF) {
       keys++
-      valueBytes += word >>> 16
+      if ((u32[node + 2] & LARGE_VALUE) === 0) {
+        valueBytes += word >>> 16
+      } else {
+        valueBytes += u32[descriptorAt(u32, node)]
+        unchain(views, base, entry, next)
+        if (andBelow) {
+          tree.oldFrames.take(u32, node, id, next)
+          tree.oldFrames.free()
+        }
+      }
     } else if (type >= LEAF && type <= NODE256) {
       const count = listChildren(views, base, next, list)
       for (let i = 0; i < count; i++) pending.push(list.refs[i])

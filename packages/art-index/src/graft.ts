@@ -2,6 +2,7 @@ import type { BlobId } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
 import { compactFrame } from './compact-frame.js'
 import { EMPTY, NO_CHILD, NO_TERMINAL, MATCH, PATH_ENTRY, PATH_ID, type Outcome } from './descent.js'
+import { addToChain, chainLinks } from './entry-chain.js'
 import { allocateUnits, hasRoom, wasteUnits } from './frame-allocator.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
 import {
@@ -126,16 +127,16 @@ function spareEntry(views: FrameViews, base: number): number {
 
 /** Makes what lies below entry `from` part of entry `to`, but for the link, and returns its top. */
 function absorbEntry(views: FrameViews, base: number, from: number, to: number): number {
-  const { u8, u16, f64 } = views
+  const { u8, u16, u32, f64 } = views
   const source = base + ENTRY_TABLE + from * ENTRY_BYTES
   const target = base + ENTRY_TABLE + to * ENTRY_BYTES
   const head = u16[(source + ENTRY_CROSSING_HEAD) >>> 1]
   const targetHead = u16[(target + ENTRY_CROSSING_HEAD) >>> 1]
   if (head !== 0) {
     let last = head
-    for (let next = last; next !== 0; next = u16[nodeAt(base, next) * 2 + 4]) last = next
-    u16[nodeAt(base, last) * 2 + 4] = targetHead
-    if (targetHead !== 0) u16[nodeAt(base, targetHead) * 2 + 5] = last
+    for (let next = last; next !== 0; next = u16[chainLinks(u32, nodeAt(base, next))]) last = next
+    u16[chainLinks(u32, nodeAt(base, last))] = targetHead
+    if (targetHead !== 0) u16[chainLinks(u32, nodeAt(base, targetHead)) + 1] = last
     u16[(target + ENTRY_CROSSING_HEAD) >>> 1] = head
   }
   u16[(target + ENTRY_LIVE_COUNT) >>> 1] += u16[(source + ENTRY_LIVE_COUNT) >>> 1]
@@ -214,16 +215,12 @@ function writeCrossing(
   depth: number,
   pathBytes: number,
 ): number {
-  const { u16, u32 } = views
+  const { u32 } = views
   const ref = allocateUnits(views, base, nodeUnits(CROSSING, pathBytes))
   const node = nodeAt(base, ref)
-  const headAt = (base + ENTRY_TABLE + entry * ENTRY_BYTES + ENTRY_CROSSING_HEAD) >>> 1
-  const head = u16[headAt]
   u32[node] = CROSSING | (piece.childEntry << 3) | (pathBytes << 16)
   u32[node + 1] = piece.child
-  u32[node + 2] = head
-  if (head !== 0) u16[nodeAt(base, head) * 2 + 5] = ref
-  u16[headAt] = ref
+  addToChain(views, base, entry, ref)
   writeKeyBytes(u32, node + 3, tree.keyWords, depth, pathBytes)
   return ref
 }

@@ -1,5 +1,6 @@
 import { FRAME_BYTES, PAGE_BYTES } from '@holt/blob-buf-pool'
 import { copySubtree } from './copy-subtree.js'
+import { chainLinks, chainMoved } from './entry-chain.js'
 import { allocateUnits, freeUnits } from './frame-allocator.js'
 import type { FrameViews } from './frame-views.js'
 import {
@@ -7,9 +8,11 @@ import {
   bodyBytes,
   CROSSING,
   CROSSING_BYTES,
+  ENTRY_BYTES,
   ENTRY_CROSSING_HEAD,
   ENTRY_TABLE,
   FIRST_REF,
+  LARGE_VALUE,
   LEAF,
   LEAF_HEADER_BYTES,
   leafUnits,
@@ -135,11 +138,11 @@ function unitsOfTop(word: number, pathBytes: number): number {
 export function crossingPrefixBytes(views: FrameViews, base: number, entry: number): number {
   const { u16, u32 } = views
   let bytes = 0
-  let ref = u16[(base + ENTRY_TABLE + entry * 16 + ENTRY_CROSSING_HEAD) >>> 1]
+  let ref = u16[(base + ENTRY_TABLE + entry * ENTRY_BYTES + ENTRY_CROSSING_HEAD) >>> 1]
   while (ref !== 0) {
     const node = nodeAt(base, ref)
     if ((u32[node] & 7) === CROSSING) bytes += unitsOfWord(u32[node]) * 8 - (CROSSING_BYTES + 4)
-    ref = u16[node * 2 + 4]
+    ref = u16[chainLinks(u32, node)]
   }
   return bytes
 }
@@ -170,6 +173,7 @@ function lengthenFront(
   if (isLeaf) {
     const value = node * 4 + body + ((held + 3) & ~3)
     u8.copyWithin(path + ((length + 3) & ~3), value, value + (word >>> 16))
+    if ((u32[to + 2] & LARGE_VALUE) !== 0) chainMoved(views, 0, 0, longer)
   }
   freeUnits(views, 0, ref, unitsOfWord(word))
   return longer

@@ -1,6 +1,6 @@
 import { type BlobId, MAX_BLOB_ID } from '@holt/blob-buf-pool'
 import { isHoltError } from '@holt/errors'
-import { forEachChildFrame } from './free-unlinked.js'
+import { forEachBelow } from './free-unlinked.js'
 import {
   BUMP_UNITS,
   ENTRY_COUNT,
@@ -226,6 +226,8 @@ function verifyValues(
     }
   }
   return readable
+}
+
 /** Unlinked subtrees share no frame with the tree, and none is named twice but by the crossings of one frame. */
 function verifyUnlinked(
   reader: FrameReader,
@@ -239,7 +241,8 @@ function verifyUnlinked(
     if (reached.has(blob)) report(blob, 0, 'unlinked, though the tree reaches it')
     try {
       reader.enter(blob)
-      forEachChildFrame(reader, (child) => {
+      // A value frame leads nowhere.
+      forEachBelow(reader, (child) => {
         if (!parentOf.has(child)) parentOf.set(child, blob)
         else if (parentOf.get(child) !== blob) report(child, 0, 'unlinked in more than one place')
       })

@@ -13,6 +13,7 @@ import { KEY_MAKERS, type KeyMaker } from './keys.js'
 import { list } from './listing.js'
 import { Random } from './random.js'
 import { bytesOf, latin1, SortedMap } from './sorted-map.js'
+import { fillPattern } from './values.js'
 
 /*
  * Histories of put, delete and operations on whole subtrees, on an index and an ordered map. Every operation is followed
@@ -21,6 +22,8 @@ import { bytesOf, latin1, SortedMap } from './sorted-map.js'
 
 const LONGEST_KEY = 200
 const LONGEST_VALUE = 200
+/** Three frames of its own. */
+const LARGEST_VALUE = 3 * 8_192
 
 class SubtreeHistory {
   readonly random: Random
@@ -28,7 +31,7 @@ class SubtreeHistory {
   readonly map = new SortedMap()
   readonly source: ArrayFrameSource
   readonly index: ArtIndex
-  readonly #value = new Uint8Array(LONGEST_VALUE)
+  readonly #value = new Uint8Array(LARGEST_VALUE)
   #version = 0
   mostFrames = 0
   mostUnlinked = 0
@@ -55,8 +58,12 @@ class SubtreeHistory {
 
   put(key: string): void {
     const { random, index } = this
-    const length = random.chance(30) ? random.below(8) : random.below(LONGEST_VALUE + 1)
-    this.#value.fill(random.below(256), 0, length)
+    const length = random.chance(3)
+      ? random.below(LARGEST_VALUE + 1)
+      : random.chance(30)
+        ? random.below(8)
+        : random.below(LONGEST_VALUE + 1)
+    fillPattern(this.#value.subarray(0, length), random.below(256))
     this.#version += 1 + random.below(2 ** 30) * 2 ** 10
     index.key.set(bytesOf(key))
     const isNew = index.put(key.length, this.#value, 0, length, this.#version)
@@ -73,6 +80,28 @@ class SubtreeHistory {
     const there = this.map.keys.filter((key) => key.startsWith(prefix))
     for (const key of there) this.map.delete(key)
     expect(this.index.deletePrefix(prefix.length), `prefix ${hex(prefix)}`).toBe(there.length > 0)
+  }
+
+  movePrefix(from: string, to: string): void {
+    const there = this.map.keys.filter((key) => key.startsWith(from))
+    const contained = from.startsWith(to) || to.startsWith(from)
+    const moved = there.map((key) => [to + key.slice(from.length), this.map.get(key)] as const)
+    const what = `${hex(from)} to ${hex(to)}`
+    if (contained) {
+      expect(() => this.index.movePrefix(bytesOf(from), bytesOf(to)), what).toThrow(/begins with/)
+      return
+    }
+    const longest = Math.max(-1, ...there.map((key) => key.length - from.length))
+    this.index.key.set(bytesOf(from))
+    const bound = this.index.restBoundBytes(from.length)
+    expect(bound < 0, what).toBe(there.length === 0)
+    expect(bound, what).toBeGreaterThanOrEqual(longest)
+    if (to.length + longest > LONGEST_KEY) return
+    if (there.length > 0)
+      for (const key of this.map.keys.filter((key) => key.startsWith(to))) this.map.delete(key)
+    for (const key of there) this.map.delete(key)
+    for (const [key, record] of moved) if (record) this.map.put(key, record.value, record.version)
+    expect(this.index.movePrefix(bytesOf(from), bytesOf(to)), what).toBe(there.length > 0)
   }
 
   giveBack(most: number): void {
@@ -111,7 +140,7 @@ class SubtreeHistory {
       if (choice < 40) {
         for (let burst = random.below(80); burst > 0; burst--) this.put(this.key(10))
       } else if (choice < 700) this.put(this.key(15))
-      else if (choice < 820) this.delete(this.key(95))
+      else if (choice < 800) this.delete(this.key(95))
       else if (choice < 900) this.subtreeOperation()
       else if (choice < 950) this.giveBack(1 + random.below(4))
       else if (choice < 970) this.evictSome()
@@ -124,6 +153,11 @@ class SubtreeHistory {
   subtreeOperation(): void {
     // Of a short prefix so much goes that trees would never grow.
     const prefix = this.prefix()
+    if (this.random.chance(60)) {
+      const to = this.random.chance(50) ? this.prefix() : this.prefix() + this.make(this.random)
+      this.movePrefix(prefix, to.slice(0, LONGEST_KEY))
+      return
+    }
     if (prefix.length < 2 && this.random.chance(80)) return
     this.deletePrefix(prefix)
   }

@@ -313,8 +313,10 @@ export class Engine {
    */
   #tryBatch(operations: readonly Operation[]): BatchOutcome | undefined {
     const { frames, journal } = this
-    if (!this.#hasSlots(operations.length)) return undefined
-    if (this.index.unlinked.size > MAX_UNLINKED_FRAMES && operations.some(unlinks)) {
+    const subtrees = operations.reduce((count, operation) => count + (unlinks(operation) ? 1 : 0), 0)
+    // One that moves a subtree changes two paths, and may want a frame for the nodes and one for their path.
+    if (!this.#hasSlots(operations.length + subtrees)) return undefined
+    if (subtrees > 0 && this.index.unlinked.size > MAX_UNLINKED_FRAMES) {
       this.#wanted = WANTS_RECLAIM
       return undefined
     }
@@ -322,7 +324,7 @@ export class Engine {
     try {
       for (const operation of operations)
         for (const key of keysOf(operation)) this.index.touch(this.#setKey(key))
-      const resolution = resolveOperations(operations, this.#committed)
+      const resolution = resolveOperations(operations, this.#committed, this.index.maxKeyBytes)
       if (resolution.kind === 'failed') return { committed: false, failed: resolution }
       const { effects, found, formerKeys } = resolution
       for (const key of formerKeys) this.index.touch(this.#setKey(key.subarray(0, this.index.maxKeyBytes)))

@@ -1,4 +1,6 @@
+import { HoltError } from '@holt/errors'
 import type { Effect } from './effect.js'
+import { TREE_ID_BYTES } from './limits.js'
 import { type BaseTree, type SeenRecord, StagedWrites } from './staged-writes.js'
 
 /** A write as it was asked for. Keys carry their tree's id. */
@@ -15,6 +17,13 @@ export type Operation =
   | { readonly kind: 'rename'; readonly key: Uint8Array; readonly to: Uint8Array; readonly force: boolean }
   /** `key` is the prefix. */
   | { readonly kind: 'deletePrefix'; readonly key: Uint8Array }
+  /** `key` is the old prefix, `to` the new one; neither begins with the other. */
+  | {
+      readonly kind: 'renamePrefix'
+      readonly key: Uint8Array
+      readonly to: Uint8Array
+      readonly force: boolean
+    }
 
 export type OperationKind = Operation['kind']
 
@@ -38,9 +47,14 @@ export type Resolution =
 
 /**
  * Resolves conditions to effects, in order; each operation sees the effects of those before it. `tree` tells what there
- * is now. Changes nothing. Throws what `tree` throws.
+ * is now. Changes nothing. `maxKeyBytes` is the longest key, its tree's id included: `HOLT_KEY_TOO_LONG` is thrown for a
+ * renamePrefix whose keys might exceed it. Throws what `tree` throws.
  */
-export function resolveOperations(operations: readonly Operation[], tree: BaseTree): Resolution {
+export function resolveOperations(
+  operations: readonly Operation[],
+  tree: BaseTree,
+  maxKeyBytes: number,
+): Resolution {
   const effects: Effect[] = []
   const found: boolean[] = []
   const formerKeys: Uint8Array[] = []
@@ -56,6 +70,9 @@ export function resolveOperations(operations: readonly Operation[], tree: BaseTr
     effects.push({ kind: 'delete', key })
     staged?.delete(key)
   }
+
+  const hasAny = (prefix: Uint8Array): boolean =>
+    staged === undefined ? tree.hasAny(prefix, undefined) : staged.hasAny(prefix)
 
   for (const [index, operation] of operations.entries()) {
     const failed = (reason: ConditionFailure): Resolution => ({ kind: 'failed', index, reason })
@@ -92,31 +109,60 @@ export function resolveOperations(operations: readonly Operation[], tree: BaseTr
         break
       }
       case 'deletePrefix':
-        if (staged === undefined ? tree.hasAny(key, undefined) : staged.hasAny(key)) {
+        if (hasAny(key)) {
           found[index] = true
           effects.push({ kind: 'deletePrefix', key })
           staged?.deletePrefix(key)
         }
         break
+      case 'renamePrefix': {
+        const { to } = operation
+        if (!hasAny(key)) return failed('not-found')
+        if (!operation.force && hasAny(to)) return failed('exists')
+        const restBytes = (staged ?? tree).restBoundBytes(key, maxKeyBytes - to.length)
+        if (restBytes > maxKeyBytes - to.length) throw keysTooLong(to.length + restBytes, maxKeyBytes)
+        effects.push({ kind: 'movePrefix', key, to })
+        staged?.movePrefix(key, to)
+        break
+      }
     }
   }
   return { kind: 'effects', effects, found, formerKeys }
 }
 
+function keysTooLong(bytes: number, maxKeyBytes: number): HoltError {
+  return new HoltError(
+    'HOLT_KEY_TOO_LONG',
+    `below the new prefix a key may have ${String(bytes - TREE_ID_BYTES)} bytes; at most ${String(maxKeyBytes - TREE_ID_BYTES)} are allowed`,
+  )
+}
+
+/** Throws `HOLT_INVALID_ARGUMENT` when one of the prefixes begins with the other. */
+export function renamePrefixOf(from: Uint8Array, to: Uint8Array, force: boolean): Operation {
+  const shared = Math.min(from.length, to.length)
+  if (Buffer.compare(from.subarray(0, shared), to.subarray(0, shared)) === 0) {
+    throw new HoltError(
+      'HOLT_INVALID_ARGUMENT',
+      'of the two prefixes of a rename one begins with the other: keys would be moved into themselves',
+    )
+  }
+  return { kind: 'renamePrefix', key: from, to, force }
+}
+
 /** Every key, or prefix, that the operation may look at or change. */
 export function keysOf(operation: Operation): readonly Uint8Array[] {
-  return operation.kind === 'rename' ? [operation.key, operation.to] : [operation.key]
+  return operation.kind === 'rename' || operation.kind === 'renamePrefix' ? [operation.key, operation.to] : [operation.key]
 }
 
 /** Whether the operation may let go of whole frames. */
 export function unlinks(operation: Operation): boolean {
-  return operation.kind === 'deletePrefix'
+  return operation.kind === 'deletePrefix' || operation.kind === 'renamePrefix'
 }
 
 /** Bytes that an operation keeps in memory while it waits. */
 export function operationBytes(operation: Operation): number {
   const value =
-    operation.kind === 'rename'
+    operation.kind === 'rename' || operation.kind === 'renamePrefix'
       ? operation.to.length
       : operation.kind === 'delete' || operation.kind === 'deletePrefix'
         ? 0

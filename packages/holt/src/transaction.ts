@@ -2,7 +2,7 @@ import { HoltError } from '@holt/errors'
 import { batchTooLarge, type Engine } from './engine.js'
 import type { Version } from './entries.js'
 import { LIMITS } from './limits.js'
-import { type ConditionFailure, type Operation, operationBytes, type OperationKind } from './operation.js'
+import { type ConditionFailure, type Operation, operationBytes, type OperationKind, renamePrefixOf } from './operation.js'
 import type { Tree } from './tree.js'
 import { TREE_INTERNALS, type TreeInternals } from './tree-internals.js'
 
@@ -28,6 +28,11 @@ export interface TreeBatch<K, V> {
   delete(key: K): this
   /** No condition. Deletes every key that begins with `prefix`, those put by this batch before it too. */
   deletePrefix(prefix: K): this
+  /**
+   * Condition: a key begins with `from`, and none with `to` unless `force`. Those put by this batch before it count, and
+   * move too. `HOLT_KEY_TOO_LONG` as for `tree.renamePrefix` rejects the batch.
+   */
+  renamePrefix(from: K, to: K, options?: { readonly force?: boolean }): this
   /** Condition: the key is not there. */
   putIfAbsent(key: K, value: V): this
   /** Condition: the key's version is `version`. */
@@ -67,6 +72,10 @@ export class Transaction {
       },
       deletePrefix(prefix) {
         add({ kind: 'deletePrefix', key: internals.key(prefix) })
+        return batch
+      },
+      renamePrefix(from, to, options = {}) {
+        add(renamePrefixOf(internals.key(from), internals.key(to), options.force === true))
         return batch
       },
       putIfAbsent(key, value) {

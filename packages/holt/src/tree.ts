@@ -5,7 +5,7 @@ import type { Entry, KeyEntry, Version, VersionedValue } from './entries.js'
 import type { KeyCodec } from './key-encoding.js'
 import { LIMITS, TREE_ID_BYTES } from './limits.js'
 import { resumeAt } from './list-token.js'
-import type { Operation } from './operation.js'
+import { type Operation, renamePrefixOf } from './operation.js'
 import {
   checkLimit,
   cursorOptions,
@@ -224,6 +224,26 @@ export class Tree<K, V> {
     return this.#writeOne(() => ({ kind: 'deletePrefix', key: this.#key(prefix) }), options).then(
       (outcome) => outcome.committed && outcome.found[0],
     )
+  }
+
+  /**
+   * Has every key that begins with `from` begin with `to` instead: a directory renamed. Atomic, and at a cost that does
+   * not depend on the number of keys. Values and versions stay. Rejects `HOLT_NOT_FOUND` if no key begins with `from`,
+   * `HOLT_EXISTS` if one begins with `to` and `force` is not set (with it they go in the same step),
+   * `HOLT_INVALID_ARGUMENT` if one of the two begins with the other, `HOLT_KEY_TOO_LONG` if a key might become too long:
+   * what is known of lengths is an upper bound, which long keys that were there once may have raised.
+   */
+  async renamePrefix(from: K, to: K, options: RenameOptions = {}): Promise<void> {
+    const { force = false, ...write } = options
+    const outcome = await this.#writeOne(() => {
+      if (typeof force !== 'boolean')
+        throw new HoltError('HOLT_INVALID_ARGUMENT', `force is ${typeof force}; a boolean is wanted`)
+      return renamePrefixOf(this.#key(from), this.#key(to), force)
+    }, write)
+    if (outcome.committed) return
+    if (outcome.failed.reason === 'exists')
+      throw new HoltError('HOLT_EXISTS', 'there are keys below the new prefix already')
+    throw new HoltError('HOLT_NOT_FOUND', 'there is no key below the prefix to be renamed')
   }
 
   /** Puts a key that is not there yet. Resolves to its version, or `undefined` if it is there. */

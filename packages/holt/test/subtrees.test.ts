@@ -194,3 +194,134 @@ describe('on disk', () => {
     await db.close()
   })
 })
+
+describe('renamePrefix', () => {
+  it('moves what begins with the prefix, with values and versions, at any length of it', async () => {
+    await using db = await openMemory({ usableFrameBytes: USABLE_BYTES })
+    const tree = await db.tree('t', { valueEncoding: 'utf8' })
+    await put(tree, 'photos/2024/', 1_500)
+    await put(tree, 'photos/2025/', 20)
+    const before = [...tree.scan({ prefix: 'photos/2024/' })]
+    // In the middle of a name.
+    await tree.renamePrefix('photos/20', 'old/19')
+    expect([...tree.keys({ prefix: 'photos' })]).toEqual([])
+    const moved = [...tree.scan({ prefix: 'old/1924/' })]
+    expect(moved).toEqual(before.map((entry) => ({ ...entry, key: `old/19${entry.key.slice(9)}` })))
+    expect([...tree.keys({ prefix: 'old/1925/' })].length).toBe(20)
+    sound(db)
+    await tree.put('old/1924/zzz', 'new')
+    await tree.renamePrefix('old/1924/', 'a')
+    expect(tree.get('azzz')).toBe('new')
+    expect([...tree.keys()].length).toBe(1_521)
+    sound(db)
+  })
+
+  it('refuses what it must, and changes nothing by it', async () => {
+    await using db = await openMemory({ usableFrameBytes: USABLE_BYTES })
+    const tree = await db.tree('t', { valueEncoding: 'utf8' })
+    await put(tree, 'a/', 300)
+    await put(tree, 'b/', 300)
+    const before = [...tree.scan()]
+    await expect(tree.renamePrefix('a/', 'b/')).rejects.toMatchObject({ code: 'HOLT_EXISTS' })
+    await expect(tree.renamePrefix('c/', 'd/')).rejects.toMatchObject({ code: 'HOLT_NOT_FOUND' })
+    await expect(tree.renamePrefix('a/', 'a/x')).rejects.toMatchObject({ code: 'HOLT_INVALID_ARGUMENT' })
+    await expect(tree.renamePrefix('a/x', 'a/')).rejects.toMatchObject({ code: 'HOLT_INVALID_ARGUMENT' })
+    await expect(tree.renamePrefix('a/', 'a/')).rejects.toMatchObject({ code: 'HOLT_INVALID_ARGUMENT' })
+    await expect(tree.renamePrefix('', 'z')).rejects.toMatchObject({ code: 'HOLT_INVALID_ARGUMENT' })
+    // The longest key of these frames has 256 - 4 bytes.
+    await expect(tree.renamePrefix('a/', 'x'.repeat(250))).rejects.toMatchObject({ code: 'HOLT_KEY_TOO_LONG' })
+    expect([...tree.scan()]).toEqual(before)
+    await tree.renamePrefix('a/', 'x'.repeat(246))
+    sound(db)
+    await tree.renamePrefix('x', 'b', { force: true })
+    expect([...tree.keys()].length).toBe(300)
+    expect([...tree.keys()].every((key) => key.startsWith(`b${'x'.repeat(245)}`))).toBe(true)
+    sound(db)
+  })
+
+  it('in a batch sees what came before it, and is seen by what comes behind', async () => {
+    await using db = await openMemory({ usableFrameBytes: USABLE_BYTES })
+    const tree = await db.tree('t', { valueEncoding: 'utf8' })
+    await put(tree, 'd/', 400)
+    const record = tree.getRecord('d/000007')
+    if (record === undefined) throw new Error('it was put')
+    const done = await db.atomic((tx) => {
+      tx.in(tree)
+        .put('d/new', '1')
+        .delete('d/000001')
+        .renamePrefix('d/', 'e/')
+        .putIfAbsent('d/000000', 'here again')
+        .compareAndPut('e/000007', 'swapped', record.version)
+        .rename('e/new', 'f')
+        .renamePrefix('e/0003', 'g/')
+        .delete('g/99')
+        .deletePrefix('e/0002')
+    })
+    expect(done.committed).toBe(true)
+    expect(tree.get('d/000000')).toBe('here again')
+    expect(tree.get('e/000007')).toBe('swapped')
+    expect(tree.get('f')).toBe('1')
+    expect(tree.has('e/000001')).toBe(false)
+    expect([...tree.keys({ prefix: 'e/' })].length).toBe(199)
+    expect([...tree.keys({ prefix: 'g/' })].length).toBe(99)
+    sound(db)
+
+    const before = [...tree.scan()]
+    const failing = (
+      collect: (batch: ReturnType<Parameters<Parameters<Db['atomic']>[0]>[0]['in']>) => void,
+    ): ReturnType<Db['atomic']> => db.atomic((tx) => { collect(tx.in(tree) as never) }) // prettier-ignore
+    expect(await failing((batch) => batch.deletePrefix('e/').renamePrefix('e/', 'h/'))).toMatchObject({
+      failed: { index: 1, reason: 'not-found' },
+    })
+    expect(await failing((batch) => batch.put('h/1', '').renamePrefix('e/', 'h/'))).toMatchObject({
+      failed: { index: 1, reason: 'exists' },
+    })
+    expect(
+      await failing((batch) => batch.renamePrefix('e/', 'h/').renamePrefix('h/0000', 'i/').putIfAbsent('i/07', '')),
+    ).toMatchObject({ failed: { index: 2, reason: 'exists' } })
+    // Everything below was deleted one by one.
+    expect(
+      await failing((batch) => {
+        for (const key of tree.keys({ prefix: 'g/' })) batch.delete(key)
+        batch.renamePrefix('g/', 'h/')
+      }),
+    ).toMatchObject({ failed: { index: 99, reason: 'not-found' } })
+    expect([...tree.scan()]).toEqual(before)
+  })
+
+  it('with frames on disk: a batch on a moved subtree, replay, and a cache that holds none of it', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'holt-subtrees-'))
+    const reopen = (): Promise<Db> =>
+      open(join(directory, 'db'), {
+        usableFrameBytes: USABLE_BYTES,
+        cacheBytes: 16 * 524_288,
+        checkpoint: { thread: false },
+      })
+    try {
+      let db = await reopen()
+      let tree = await db.tree('t', { valueEncoding: 'utf8' })
+      await put(tree, 'big/', 6_000)
+      await db.close()
+      db = await reopen()
+      tree = await db.tree('t', { valueEncoding: 'utf8' })
+      const loadsBefore = db.stats().cache.loads
+      await tree.renamePrefix('big/', 'large/')
+      expect(db.stats().cache.loads - loadsBefore).toBeLessThan(8)
+      // Its frames are known below the old name only while the batch is being prepared.
+      await db.atomic((tx) => {
+        tx.in(tree).renamePrefix('large/', 'huge/').put('huge/003333x', 'new').delete('huge/005000')
+      })
+      expect(tree.get('huge/003333x')).toBe('new')
+      expect([...tree.keys()].length).toBe(6_000)
+      sound(db)
+      await db.close()
+      db = await reopen()
+      tree = await db.tree('t', { valueEncoding: 'utf8' })
+      expect([...tree.keys({ prefix: 'huge/' })].length).toBe(6_000)
+      sound(db)
+      await db.close()
+    } finally {
+      await rm(directory, { recursive: true, force: true })
+    }
+  })
+})
