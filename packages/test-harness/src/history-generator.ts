@@ -16,8 +16,13 @@ const FILL_BATCH_WRITES = 80
  * of few bytes, so that many are prefixes of one another. One session writes more than a journal segment.
  *
  * @param durability - of the database; by default drawn from the seed
+ * @param subtrees - whether there are operations on all keys below a prefix; older seeds know none
  */
-export function generateHistory(seed: number, durability?: 'os' | 'disk'): History {
+export function generateHistory(
+  seed: number,
+  durability?: 'os' | 'disk',
+  { subtrees = true }: { readonly subtrees?: boolean } = {},
+): History {
   const random = new SeededRandom(seed)
   const options: HistoryOptions = {
     durability: durability ?? random.pick(['os', 'disk']),
@@ -28,7 +33,7 @@ export function generateHistory(seed: number, durability?: 'os' | 'disk'): Histo
     mappings: random.chance(0.7),
     locks: random.chance(0.8),
   }
-  const keys = new KeyPool(random)
+  const keys = new KeyPool(random, subtrees)
   const fillSession = random.below(SESSIONS)
   const steps: HistoryStep[] = []
   for (let session = 0; session < SESSIONS; session++) {
@@ -106,8 +111,24 @@ function drawOperation(random: SeededRandom, keys: KeyPool): OracleOperation {
   const dice = random.below(100)
   if (dice < 55) return { kind: 'put', key: keys.draw(), value }
   if (dice < 75) return { kind: 'delete', key: keys.draw() }
-  if (dice < 85) return { kind: 'putIfAbsent', key: keys.draw(), value }
+  if (dice < (keys.subtrees ? 83 : 85)) return { kind: 'putIfAbsent', key: keys.draw(), value }
+  if (!keys.subtrees) return { kind: 'rename', from: keys.draw(), to: keys.draw(), force: random.chance(0.5) }
+  if (dice < 85) return { kind: 'deletePrefix', prefix: drawPrefix(random, keys) }
+  if (dice < 90) {
+    const from = drawPrefix(random, keys)
+    // No longer than the old one: keys that are moved often must not outgrow the small frames' limit.
+    const to = drawPrefix(random, keys).subarray(0, from.length)
+    const shared = from.subarray(0, to.length)
+    if (Buffer.compare(shared, to) !== 0) return { kind: 'renamePrefix', from, to, force: random.chance(0.5) }
+  }
   return { kind: 'rename', from: keys.draw(), to: keys.draw(), force: random.chance(0.5) }
+}
+
+/** Cut anywhere. Seldom so short that a tree is empty by it. */
+function drawPrefix(random: SeededRandom, keys: KeyPool): Uint8Array {
+  const key = keys.draw()
+  const least = Math.min(key.length, random.chance(0.9) ? 2 : 0)
+  return key.subarray(0, random.between(least, key.length))
 }
 
 function drawRange(random: SeededRandom, keys: KeyPool): OracleRange {
@@ -135,10 +156,13 @@ function drawRange(random: SeededRandom, keys: KeyPool): OracleRange {
 
 /** Keys drawn before come up again, longer or shorter at times. */
 class KeyPool {
+  /** Whether operations on subtrees are drawn. */
+  readonly subtrees: boolean
   readonly #random: SeededRandom
   readonly #keys: Uint8Array[] = [new Uint8Array(0)]
 
-  constructor(random: SeededRandom) {
+  constructor(random: SeededRandom, subtrees: boolean) {
+    this.subtrees = subtrees
     this.#random = random
   }
 

@@ -20,6 +20,8 @@ export interface HistoryCounts {
   operations: number
   batches: number
   renames: number
+  /** Operations on all keys below a prefix. */
+  subtrees: number
   reads: number
   kills: number
   powerLosses: number
@@ -40,6 +42,7 @@ export function noCounts(): HistoryCounts {
     operations: 0,
     batches: 0,
     renames: 0,
+    subtrees: 0,
     reads: 0,
     kills: 0,
     powerLosses: 0,
@@ -286,6 +289,7 @@ class HistoryRunner {
   async #write(session: Session, write: TreeWrite, wait: boolean, toDisk: boolean): Promise<void> {
     this.#counts.operations++
     if (write.operation.kind === 'rename') this.#counts.renames++
+    if (isSubtree(write)) this.#counts.subtrees++
     const applied = this.#model.apply([write])
     if (applied.kind === 'changed') session.wrote = true
     const outcome = issue(session.tree(write.tree), write, toDisk ? { durability: 'disk' } : undefined)
@@ -300,6 +304,7 @@ class HistoryRunner {
     this.#counts.operations++
     this.#counts.batches++
     this.#counts.renames += writes.filter(({ operation }) => operation.kind === 'rename').length
+    this.#counts.subtrees += writes.filter(isSubtree).length
     const applied = this.#model.apply(writes)
     if (applied.kind === 'changed') session.wrote = true
     const outcome = db.atomic((tx) => {
@@ -308,6 +313,9 @@ class HistoryRunner {
         if (operation.kind === 'delete') batch.delete(operation.key)
         else if (operation.kind === 'put') batch.put(operation.key, operation.value)
         else if (operation.kind === 'putIfAbsent') batch.putIfAbsent(operation.key, operation.value)
+        else if (operation.kind === 'deletePrefix') batch.deletePrefix(operation.prefix)
+        else if (operation.kind === 'renamePrefix')
+          batch.renamePrefix(operation.from, operation.to, { force: operation.force })
         else batch.rename(operation.from, operation.to, { force: operation.force })
       }
     })
@@ -490,16 +498,26 @@ async function issue(
       return (await tree.putIfAbsent(operation.key, operation.value, options)) === undefined
         ? 'exists'
         : 'changed'
+    case 'deletePrefix':
+      return (await tree.deletePrefix(operation.prefix, options)) ? 'changed' : 'unchanged'
     case 'rename':
+    case 'renamePrefix': {
+      const { kind, from, to, force } = operation
       try {
-        await tree.rename(operation.from, operation.to, { force: operation.force, ...options })
-        return Buffer.compare(operation.from, operation.to) === 0 ? 'unchanged' : 'changed'
+        if (kind === 'renamePrefix') await tree.renamePrefix(from, to, { force, ...options })
+        else await tree.rename(from, to, { force, ...options })
+        return Buffer.compare(from, to) === 0 ? 'unchanged' : 'changed'
       } catch (error) {
         if (isHoltError(error, 'HOLT_EXISTS')) return 'exists'
         if (isHoltError(error, 'HOLT_NOT_FOUND')) return 'not-found'
         throw error
       }
+    }
   }
+}
+
+function isSubtree({ operation }: TreeWrite): boolean {
+  return operation.kind === 'deletePrefix' || operation.kind === 'renamePrefix'
 }
 
 function readAll(trees: readonly [ByteTree, ByteTree]): FoundTrees {

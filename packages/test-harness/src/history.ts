@@ -65,8 +65,11 @@ export function describeStep(step: HistoryStep): string {
         return `${operation.kind}(${where}, ${showKey(operation.key)}, ${String(operation.value.length)} B)`
       case 'delete':
         return `delete(${where}, ${showKey(operation.key)})`
+      case 'deletePrefix':
+        return `deletePrefix(${where}, ${showKey(operation.prefix)})`
       case 'rename':
-        return `rename(${where}, ${showKey(operation.from)}, ${showKey(operation.to)}${operation.force ? ', force' : ''})`
+      case 'renamePrefix':
+        return `${operation.kind}(${where}, ${showKey(operation.from)}, ${showKey(operation.to)}${operation.force ? ', force' : ''})`
     }
   }
   switch (step.kind) {

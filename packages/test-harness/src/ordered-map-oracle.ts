@@ -32,6 +32,14 @@ export type OracleOperation =
   | { readonly kind: 'delete'; readonly key: Uint8Array }
   | { readonly kind: 'putIfAbsent'; readonly key: Uint8Array; readonly value: Uint8Array }
   | { readonly kind: 'rename'; readonly from: Uint8Array; readonly to: Uint8Array; readonly force: boolean }
+  | { readonly kind: 'deletePrefix'; readonly prefix: Uint8Array }
+  /** Neither prefix begins with the other. */
+  | {
+      readonly kind: 'renamePrefix'
+      readonly from: Uint8Array
+      readonly to: Uint8Array
+      readonly force: boolean
+    }
 
 export class OrderedMapOracle {
   #records: Map<string, OracleRecord>
@@ -87,7 +95,40 @@ export class OrderedMapOracle {
         this.put(operation.to, source.value, version)
         return 'changed'
       }
+      case 'deletePrefix':
+        return this.#deleteBelow(nameOf(operation.prefix)) ? 'changed' : 'unchanged'
+      case 'renamePrefix':
+        return this.#renamePrefix(nameOf(operation.from), nameOf(operation.to), operation.force)
     }
+  }
+
+  #below(prefix: string): readonly string[] {
+    return this.#names().filter((name) => name.startsWith(prefix))
+  }
+
+  /** Returns whether anything was there. */
+  #deleteBelow(prefix: string): boolean {
+    const names = this.#below(prefix)
+    if (names.length === 0) return false
+    const records = this.#own()
+    for (const name of names) records.delete(name)
+    this.#sorted = undefined
+    return true
+  }
+
+  /** Values and versions stay. */
+  #renamePrefix(from: string, to: string, force: boolean): 'changed' | 'exists' | 'not-found' {
+    const moved = this.#below(from).flatMap((name) => {
+      const record = this.#records.get(name)
+      return record ? [[to + name.slice(from.length), record] as const] : []
+    })
+    if (moved.length === 0) return 'not-found'
+    if (!force && this.#below(to).length > 0) return 'exists'
+    this.#deleteBelow(to)
+    this.#deleteBelow(from)
+    const records = this.#own()
+    for (const [name, record] of moved) records.set(name, record)
+    return 'changed'
   }
 
   /**

@@ -14,6 +14,7 @@ describe('random histories of writes, checkpoints and crashes', () => {
       expect(counts.histories).toBe(COUNT)
       expect(counts.operations).toBeGreaterThanOrEqual(COUNT * 200)
       expect(counts.kills + counts.powerLosses).toBeGreaterThanOrEqual(COUNT * 3)
+      expect(counts.subtrees).toBeGreaterThan(COUNT * 10)
       expect(counts.crashesAtACall).toBeGreaterThan(COUNT / 2)
       expect(counts.cutOffOpenings).toBeGreaterThan(COUNT / 5)
     },

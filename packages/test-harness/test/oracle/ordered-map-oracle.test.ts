@@ -95,3 +95,21 @@ test('a clone and its origin change independently', () => {
   expect(shown(clone)).toEqual(['a', 'c'])
   expect(shown(second)).toEqual(['a', 'b', 'c'])
 })
+
+describe('operations on a prefix', () => {
+  test('delete and move everything below it, with values and versions', () => {
+    const oracle = oracleOf('a', 'ab', 'ac\0', 'b', 'c1', 'c2')
+    expect(oracle.apply({ kind: 'deletePrefix', prefix: bytes('x') }, 9)).toBe('unchanged')
+    expect(oracle.apply({ kind: 'deletePrefix', prefix: bytes('ab') }, 9)).toBe('changed')
+    const move = (from: string, to: string, force: boolean): string =>
+      oracle.apply({ kind: 'renamePrefix', from: bytes(from), to: bytes(to), force }, 9)
+    expect(move('x', 'y', true)).toBe('not-found')
+    expect(move('a', 'c', false)).toBe('exists')
+    expect(move('a', 'dd', false)).toBe('changed')
+    expect(shown(oracle)).toEqual(['b', 'c1', 'c2', 'dd', 'ddc\0'])
+    expect(oracle.get(bytes('ddc\0'))?.version).toBe(3)
+    expect(move('dd', 'c', true)).toBe('changed')
+    expect(shown(oracle)).toEqual(['b', 'c', 'cc\0'])
+    expect(oracle.get(bytes('c'))?.value).toEqual(bytes('a!'))
+  })
+})
