@@ -65,7 +65,10 @@ export function graft(tree: Tree, prefixLength: number, piece: MovingPiece): voi
     if (graftCrossing(tree, outcome, prefixLength, longestKey, piece, above, pathBytes)) return
     makeRoom(tree, outcome, prefixLength)
   }
-  throw new HoltError('HOLT_INTERNAL', `no room for a moved subtree below a prefix of ${String(prefixLength)} bytes`)
+  throw new HoltError(
+    'HOLT_INTERNAL',
+    `no room for a moved subtree below a prefix of ${String(prefixLength)} bytes`,
+  )
 }
 
 const DONE = 0

@@ -5,14 +5,7 @@ import { deletePrefix, freeSubtree, unlinkCrossing } from './delete-prefix.js'
 import { PATH_DEPTH, PATH_ENTRY, PATH_ID } from './descent.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
 import { graft } from './graft.js'
-import {
-  CROSSING,
-  CROSSING_BYTES,
-  ENTRY_BYTES,
-  ENTRY_COUNT,
-  ENTRY_MAX_KEY,
-  ENTRY_TABLE,
-} from './layout.js'
+import { CROSSING, CROSSING_BYTES, ENTRY_BYTES, ENTRY_COUNT, ENTRY_MAX_KEY, ENTRY_TABLE } from './layout.js'
 import { MovingPiece } from './moving-piece.js'
 import { cutFront, nodeAt } from './node-edit.js'
 import { entryMaxKey } from './prefix-bound.js'

@@ -151,7 +151,9 @@ export function renamePrefixOf(from: Uint8Array, to: Uint8Array, force: boolean)
 
 /** Every key, or prefix, that the operation may look at or change. */
 export function keysOf(operation: Operation): readonly Uint8Array[] {
-  return operation.kind === 'rename' || operation.kind === 'renamePrefix' ? [operation.key, operation.to] : [operation.key]
+  return operation.kind === 'rename' || operation.kind === 'renamePrefix'
+    ? [operation.key, operation.to]
+    : [operation.key]
 }
 
 /** Whether the operation may let go of whole frames. */

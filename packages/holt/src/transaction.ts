@@ -2,7 +2,13 @@ import { HoltError } from '@holt/errors'
 import { batchTooLarge, type Engine } from './engine.js'
 import type { Version } from './entries.js'
 import { LIMITS } from './limits.js'
-import { type ConditionFailure, type Operation, operationBytes, type OperationKind, renamePrefixOf } from './operation.js'
+import {
+  type ConditionFailure,
+  type Operation,
+  operationBytes,
+  type OperationKind,
+  renamePrefixOf,
+} from './operation.js'
 import type { Tree } from './tree.js'
 import { TREE_INTERNALS, type TreeInternals } from './tree-internals.js'
 

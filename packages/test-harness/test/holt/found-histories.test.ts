@@ -9,6 +9,7 @@ describe('a history that went wrong once goes right', () => {
   })
 
   test('a checkpoint asked for while one is under way: it resolved before that one was durable', async () => {
-    for (const seed of [20_268, 20_348, 20_383]) await runHistory(generateHistory(seed, undefined, { subtrees: false }))
+    for (const seed of [20_268, 20_348, 20_383])
+      await runHistory(generateHistory(seed, undefined, { subtrees: false }))
   })
 })
