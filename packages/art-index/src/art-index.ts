@@ -67,6 +67,8 @@ export class ArtIndex implements ArtIndexContract {
   readonly rootId: BlobId
   readonly usableBytes: number
   readonly key: Uint8Array
+  /** The memory of {@link key} as words; what lies behind a key does not matter. */
+  readonly keyWords: Uint32Array
   foundBytes: Uint8Array = NO_BYTES
   foundOffset = 0
   foundLength = 0
@@ -89,6 +91,7 @@ export class ArtIndex implements ArtIndexContract {
     this.rootId = rootId
     this.usableBytes = tree.usableBytes
     this.key = tree.keyBytes.subarray(0, MAX_INDEX_KEY_BYTES)
+    this.keyWords = tree.keyWords
     this.#tree = tree
     this.#foundFrames = new ValueFrames(source)
   }
@@ -113,6 +116,16 @@ export class ArtIndex implements ArtIndexContract {
 
   get changes(): number {
     return this.#tree.changes
+  }
+
+  /** Bytes of the longest key that `put` takes. */
+  get maxKeyBytes(): number {
+    return this.#tree.maxKeyBytes
+  }
+
+  /** A larger value lies in frames of its own. */
+  get maxInlineValueBytes(): number {
+    return this.#tree.maxInlineValueBytes
   }
 
   /** Bytes of the largest value that `put` takes. */

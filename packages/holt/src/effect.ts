@@ -1,5 +1,6 @@
 import { HoltError } from '@holt/errors'
 import type { JournalContract, ReplayedRecord } from '@holt/journal'
+import { decodePackedBatch, PACKED_BATCH_RECORD } from './packed-batch.js'
 
 /**
  * What a write came to once its conditions were resolved: the only thing the journal keeps, so that replay is exact.
@@ -8,6 +9,7 @@ import type { JournalContract, ReplayedRecord } from '@holt/journal'
  * put     type 16   key length u16 | key | value
  * delete  type 17   key
  * batch   type 18   count u32, then each: kind u8 (0 put, 1 delete) | key length u16 | key | [value length u32 | value]
+ * packed  type 24   see packed-batch.ts
  * ```
  *
  * Keys carry the four bytes of their tree's id. Little-endian.
@@ -113,6 +115,7 @@ function putUint32(bytes: Uint8Array, at: number, value: number): number {
 
 /** The effects of a record, as copies. Throws `HOLT_CORRUPT` when the body is none of ours although its checksum holds. */
 export function decodeEffects(record: ReplayedRecord): Effect[] {
+  if (record.type === PACKED_BATCH_RECORD) return decodePackedBatch(record)
   const { body } = record
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength)
   let at = 0
