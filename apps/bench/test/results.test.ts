@@ -177,6 +177,14 @@ test('the table marks bars, names command and machine, and says once who is miss
   ])
 })
 
+test('those who lack something for the same reason stand together below the table', () => {
+  const without = finding('mix', { holt: 'no directories', lmdb: 'no directories', sqlite: 'too slow' })
+  const get = finding('get', { holt: figures(1), lmdb: figures(2), sqlite: figures(3) })
+  const lines = renderReport({ ...report, findings: [get, without] }).split('\n')
+  expect(lines).toContain('- mix: no directories (holt, lmdb)')
+  expect(lines).toContain('- mix: too slow (sqlite)')
+})
+
 test('the chart names command and machine, and a bar is as long as its figure', () => {
   const chart = renderChart(report)
   expect(chart).toContain('npm run bench -- rivals')

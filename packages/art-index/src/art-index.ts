@@ -74,6 +74,8 @@ export class ArtIndex implements ArtIndexContract {
   readonly rootId: BlobId
   readonly usableBytes: number
   readonly key: Uint8Array
+  /** The memory of {@link key} as words; what lies behind a key does not matter. */
+  readonly keyWords: Uint32Array
   foundBytes: Uint8Array = NO_BYTES
   foundOffset = 0
   foundLength = 0
@@ -96,6 +98,7 @@ export class ArtIndex implements ArtIndexContract {
     this.rootId = rootId
     this.usableBytes = tree.usableBytes
     this.key = tree.keyBytes.subarray(0, MAX_INDEX_KEY_BYTES)
+    this.keyWords = tree.keyWords
     this.#tree = tree
     this.#foundFrames = new ValueFrames(source)
     for (const id of options.unlinked ?? []) tree.unlinked.add(id)
@@ -119,13 +122,18 @@ export class ArtIndex implements ArtIndexContract {
     return new ArtIndex(source, rootId, options)
   }
 
-  /** Longest key, which is less than usual in tiny frames only. */
+  get changes(): number {
+    return this.#tree.changes
+  }
+
+  /** Bytes of the longest key that `put` takes. */
   get maxKeyBytes(): number {
     return this.#tree.maxKeyBytes
   }
 
-  get changes(): number {
-    return this.#tree.changes
+  /** A larger value lies in frames of its own. */
+  get maxInlineValueBytes(): number {
+    return this.#tree.maxInlineValueBytes
   }
 
   /** Bytes of the largest value that `put` takes. */

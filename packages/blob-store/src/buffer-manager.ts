@@ -78,6 +78,7 @@ export class BufferManager {
   #changes: FrameChanges | undefined
   #hand = 0
   #dirty = 0
+  #absentFrames = 0
   #loads = 0
   #evictions = 0
   #copies = 0
@@ -104,7 +105,10 @@ export class BufferManager {
     this.slots = SlotTable.create(maxFrames + 1)
     this.pageTable = new Int32Array(new SharedArrayBuffer((MAX_BLOB_ID + 1) * 4))
     this.residency = new Int32Array(new SharedArrayBuffer(4))
-    for (const id of options.blobsInUse ?? []) this.#inUse.add(id)
+    for (const id of options.blobsInUse ?? []) {
+      this.#inUse.add(id)
+      this.#absentFrames += 1
+    }
   }
 
   // ---- what the index asks -------------------------------------------------------------------------------------
@@ -201,6 +205,7 @@ export class BufferManager {
     this.#freed.add(id)
     this.#leaving.add(id)
     if (slot <= 0) {
+      this.#absentFrames -= 1
       // Another word: a load that is under way finds it changed and drops what it has read.
       Atomics.store(this.pageTable, id, this.#moved() | 0x8000_0000)
       return
@@ -293,6 +298,11 @@ export class BufferManager {
   reserve(frames: number): boolean {
     while (this.residentFrames + frames > this.#capacity) if (!this.#evictOne()) return false
     return true
+  }
+
+  /** Frames in use that are not in memory. While there is none, nothing can be missed. */
+  get absentFrames(): number {
+    return this.#absentFrames
   }
 
   get residentFrames(): number {
@@ -395,6 +405,7 @@ export class BufferManager {
 
   #install(id: BlobId, slot: Slot): void {
     this.#loads += 1
+    this.#absentFrames -= 1
     this.#name(id, slot, CLEAN)
   }
 
@@ -437,6 +448,7 @@ export class BufferManager {
       this.#unname(blobId(blobIds[slot]), slot)
       this.#release(slot)
       this.#evictions += 1
+      this.#absentFrames += 1
       return true
     }
     return false

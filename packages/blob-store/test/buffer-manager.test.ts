@@ -218,6 +218,49 @@ describe('BufferManager', () => {
     expect(frames.isResident(a)).toBe(true)
   })
 
+  it('counts the frames in use that are not in memory, through everything that changes it', async () => {
+    const inUse = new Set<BlobId>(ids)
+    const expectCount = (): void => {
+      const absent = [...inUse].filter((id) => !frames.isResident(id))
+      expect(frames.absentFrames).toBe(absent.length)
+    }
+    expectCount()
+    frames.fault(a)
+    await Promise.all([frames.load(b), frames.load(b)])
+    expectCount()
+    // Evictions, by reading beyond the capacity.
+    frames.unpin(b)
+    frames.unpin(b)
+    for (const id of ids) frames.fault(id)
+    expectCount()
+    inUse.add(frames.allocate())
+    expectCount()
+    // Freed while absent, while resident, while being written out, while being loaded.
+    const absent = [...inUse].filter((id) => !frames.isResident(id))
+    const resident = [...inUse].filter((id) => frames.isResident(id))
+    const leaving = [absent[0], resident[0], resident[1], absent[1]]
+    frames.writable(leaving[2])
+    const cut = frames.cut()
+    let open = (): void => undefined
+    store.gate = new Promise((resolve) => {
+      open = resolve
+    })
+    const loading = frames.load(leaving[3])
+    for (const id of leaving) {
+      frames.free(id)
+      inUse.delete(id)
+      expectCount()
+    }
+    commit(cut)
+    open()
+    await loading.catch(() => undefined)
+    expectCount()
+    store.failure = new HoltError('HOLT_IO', 'as planned')
+    const missing = [...inUse].find((id) => !frames.isResident(id))
+    if (missing !== undefined) expect(() => frames.fault(missing)).toThrow('as planned')
+    expectCount()
+  })
+
   it('zeroes the first page of a fresh frame', () => {
     const slot = frames.fault(a)
     frames.free(a)

@@ -110,7 +110,7 @@ export class Db implements AsyncDisposable {
     const tx = new Transaction(this.#engine)
     const call: (tx: Transaction) => unknown = collect
     const returned = call(tx)
-    const operations = tx.end()
+    tx.end()
     if (typeof returned === 'object' && returned !== null && 'then' in returned) {
       // Whatever it does later comes too late; its failure must not go unheard either.
       Promise.resolve(returned).catch(() => undefined)
@@ -119,11 +119,10 @@ export class Db implements AsyncDisposable {
         'the callback of atomic is asynchronous; it must collect its operations at once',
       )
     }
-    const outcome = await this.#engine.write(operations, durability)
+    const outcome = await tx.commit(durability)
     if (outcome.committed) return { committed: true, version: outcome.version as Version }
     const { index, reason } = outcome.failed
-    const operation = operations[index]?.kind ?? 'put'
-    return { committed: false, failed: { index, operation, reason, key: tx.keyOf(index) } }
+    return { committed: false, failed: { index, reason, ...tx.operationAt(index) } }
   }
 
   /** Resolves when all writes called before it survive a power loss. Without a journal that takes a checkpoint. */

@@ -1,5 +1,6 @@
 import { HoltError } from '@holt/errors'
 import type { JournalContract, RecordType, ReplayedRecord } from '@holt/journal'
+import { decodePackedBatch, PACKED_BATCH_RECORD } from './packed-batch.js'
 
 /**
  * What a write came to once its conditions were resolved: the only thing the journal keeps, so that replay is exact.
@@ -14,6 +15,7 @@ import type { JournalContract, RecordType, ReplayedRecord } from '@holt/journal'
  *                            3 move prefix    the key is the old prefix; length u16 | new prefix
  * delete prefix  type 19   prefix
  * move prefix    type 20   prefix length u16 | prefix | new prefix
+ * packed         type 24   see packed-batch.ts
  * ```
  *
  * A move puts all keys below one prefix below another, with values and versions, in place of what is there.
@@ -165,6 +167,7 @@ function putUint32(bytes: Uint8Array, at: number, value: number): number {
 
 /** The effects of a record, as copies. Throws `HOLT_CORRUPT` when the body is none of ours although its checksum holds. */
 export function decodeEffects(record: ReplayedRecord): Effect[] {
+  if (record.type === PACKED_BATCH_RECORD) return decodePackedBatch(record)
   const { body } = record
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength)
   let at = 0

@@ -18,9 +18,10 @@ import {
   resolveOperations,
   unlinks,
 } from './operation.js'
+import { PackedBatch } from './packed-batch.js'
 import { Reclaimer } from './reclaimer.js'
 import { ScanPages } from './scan-page.js'
-import { TurnGuard } from './turn-guard.js'
+import { RESOLVED, TurnGuard } from './turn-guard.js'
 
 export interface EngineParts {
   readonly io: Io
@@ -42,6 +43,12 @@ export interface EngineParts {
 export type BatchOutcome =
   | { readonly committed: true; readonly version: number; readonly found: readonly boolean[] }
   | { readonly committed: false; readonly failed: Extract<Resolution, { kind: 'failed' }> }
+
+/** A tree, as the one that knows how its keys look. */
+export interface KeyEncoder<K> {
+  /** Encodes a key into the index's scratch buffer, behind the tree's id; the length of both. Throws for a bad one. */
+  encodeIntoScratch(key: K): number
+}
 
 /** A write that could not be applied at once. */
 interface WaitingWrite {
@@ -84,6 +91,7 @@ export class Engine {
   readonly reclaimer: Reclaimer
   readonly #waiting: WaitingWrite[] = []
   #waitingBytes = 0
+  #sparePacked: PackedBatch | undefined
   #draining = Promise.resolve()
   #isDraining = false
   #seq: number
@@ -179,7 +187,7 @@ export class Engine {
       if (deleted === true) {
         const seq = ++this.#seq
         if (journal !== undefined) appendDelete(journal, seq, index.key, keyLength)
-        return this.#acknowledge(durability).then(() => true)
+        return this.#acknowledgedWith(true, durability)
       }
     }
     const key = index.key.slice(0, keyLength)
@@ -199,6 +207,79 @@ export class Engine {
       }
     }
     return this.#enqueue(operations, durability)
+  }
+
+  /**
+   * As {@link write}, for a batch that depends on nothing. Takes the batch over: its memory serves the next one.
+   *
+   * With all frames in memory nothing can be missed half-way, so it is applied in one go, without looking first.
+   */
+  writePacked(batch: PackedBatch, durability: Durability): Promise<BatchOutcome> {
+    let written: Promise<BatchOutcome> | undefined
+    try {
+      const outcome = this.#tryPacked(batch)
+      if (outcome !== undefined) written = this.#acknowledged(outcome, durability)
+    } catch (error) {
+      written = Promise.reject(asError(error))
+    }
+    written ??= this.write(batch.operations(), durability)
+    this.#givePackedBatch(batch)
+    return written
+  }
+
+  /**
+   * Renames a key, if that can be done at once; `undefined`, having changed nothing, where the long way is wanted.
+   * `encode` puts one of the two keys into the index's scratch buffer and returns its length.
+   */
+  renameNow<K>(
+    encode: KeyEncoder<K>,
+    from: K,
+    to: K,
+    force: boolean,
+    durability: Durability,
+  ): Promise<BatchOutcome> | undefined {
+    if (!this.#canApply() || this.frames.absentFrames > 0) return undefined
+    const { index } = this
+    const fromLength = encode.encodeIntoScratch(from)
+    if (!index.find(fromLength)) {
+      encode.encodeIntoScratch(to)
+      return Promise.resolve({ committed: false, failed: { kind: 'failed', index: 0, reason: 'not-found' } })
+    }
+    if (index.foundLarge) return undefined
+    const { foundBytes, foundOffset, foundLength } = index
+    const batch = this.takePackedBatch()
+    try {
+      batch.addDeleteOf(index.keyWords, fromLength)
+      const value = foundBytes.subarray(foundOffset, foundOffset + foundLength)
+      const toLength = encode.encodeIntoScratch(to)
+      batch.addPutOf(index.keyWords, toLength, value)
+      if (index.find(toLength)) {
+        // The same leaf: the two keys are one.
+        if (index.foundOffset === foundOffset && index.foundBytes === foundBytes) return undefined
+        if (!force)
+          return Promise.resolve({ committed: false, failed: { kind: 'failed', index: 0, reason: 'exists' } })
+      }
+      const outcome = this.#tryPacked(batch)
+      return outcome === undefined ? undefined : this.#acknowledged(outcome, durability)
+    } finally {
+      this.#givePackedBatch(batch)
+    }
+  }
+
+  #canApply(): boolean {
+    return this.#writable && this.#waiting.length === 0
+  }
+
+  #givePackedBatch(batch: PackedBatch): void {
+    batch.clear()
+    this.#sparePacked = batch
+  }
+
+  /** An empty batch. */
+  takePackedBatch(): PackedBatch {
+    const batch = this.#sparePacked ?? new PackedBatch()
+    this.#sparePacked = undefined
+    return batch
   }
 
   /** All writes called before it are applied and survive a power loss. */
@@ -338,7 +419,8 @@ export class Engine {
       try {
         for (const effect of effects) applyEffect(this.index, effect, seq)
       } catch (error) {
-        throw this.#breaks(error)
+        // Part of the batch may be in the tree.
+        throw this.#poisons(error)
       }
       this.#seq = seq
       if (journal !== undefined) appendEffects(journal, seq, effects)
@@ -347,6 +429,29 @@ export class Engine {
     } finally {
       frames.mayBlock = true
     }
+  }
+
+  /** Applies a batch that depends on nothing; `undefined`, having changed nothing, where the long way is wanted. */
+  #tryPacked(batch: PackedBatch): BatchOutcome | undefined {
+    const { frames, index, journal } = this
+    const bytes = batch.lengthBytes
+    if (!this.#canApply() || batch.count === 0) return undefined
+    if (batch.longestKeyBytes > index.maxKeyBytes || batch.longestValueBytes > index.maxInlineValueBytes)
+      return undefined
+    if (bytes > LIMITS.maxBatchBytes || !this.#hasSlots(batch.count)) return undefined
+    if (frames.absentFrames > 0 || !this.#hasRoom(bytes)) return undefined
+    const seq = this.#seq + 1
+    frames.mayBlock = false
+    try {
+      batch.apply(index, seq)
+    } catch (error) {
+      throw this.#poisons(error)
+    } finally {
+      frames.mayBlock = true
+    }
+    this.#seq = seq
+    if (journal !== undefined) batch.append(journal, seq)
+    return { committed: true, version: seq, found: [] }
   }
 
   #setKey(key: Uint8Array): number {
@@ -359,7 +464,10 @@ export class Engine {
    * that is ahead of the journal: then nothing is written any more, as it might be written wrong.
    */
   #breaks(error: unknown): Error {
-    if (isHoltError(error) && error.code !== 'HOLT_INTERNAL') return error
+    return isHoltError(error) && error.code !== 'HOLT_INTERNAL' ? error : this.#poisons(error)
+  }
+
+  #poisons(error: unknown): Error {
     this.#broken ??= new HoltError(
       'HOLT_POISONED',
       'a write failed half-way inside the index; open the store again',
@@ -377,8 +485,13 @@ export class Engine {
   }
 
   #acknowledged(outcome: BatchOutcome, durability: Durability): Promise<BatchOutcome> {
-    if (!outcome.committed) return Promise.resolve(outcome)
-    return this.#acknowledge(durability).then(() => outcome)
+    return outcome.committed ? this.#acknowledgedWith(outcome, durability) : Promise.resolve(outcome)
+  }
+
+  #acknowledgedWith<T>(result: T, durability: Durability): Promise<T> {
+    const acknowledged = this.#acknowledge(durability)
+    // Acknowledged already: one promise, and one turn of the queue of microtasks less.
+    return acknowledged === RESOLVED ? Promise.resolve(result) : acknowledged.then(() => result)
   }
 
   // ---- the queue -----------------------------------------------------------------------------------------------

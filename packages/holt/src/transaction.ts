@@ -1,7 +1,8 @@
 import { HoltError } from '@holt/errors'
-import { batchTooLarge, type Engine } from './engine.js'
+import type { Durability } from './durability.js'
+import { type BatchOutcome, batchTooLarge, type Engine } from './engine.js'
 import type { Version } from './entries.js'
-import { LIMITS } from './limits.js'
+import { LIMITS, TREE_ID_BYTES } from './limits.js'
 import {
   type ConditionFailure,
   type Operation,
@@ -9,8 +10,12 @@ import {
   type OperationKind,
   renamePrefixOf,
 } from './operation.js'
+import type { PackedBatch } from './packed-batch.js'
+import { encodeBehindId } from './range.js'
 import type { Tree } from './tree.js'
 import { TREE_INTERNALS, type TreeInternals } from './tree-internals.js'
+import { assertThere } from './tree-state.js'
+import { ownedBytes } from './value-encoding.js'
 
 /** What `db.atomic` came to. `failed` names the first operation whose condition did not hold; nothing was changed then. */
 export type AtomicResult =
@@ -47,89 +52,161 @@ export interface TreeBatch<K, V> {
   rename(from: K, to: K, options?: { readonly force?: boolean }): this
 }
 
-/** A batch over several trees, as the callback of `db.atomic` sees it. Of no use afterwards. */
+/**
+ * A batch over several trees, as the callback of `db.atomic` sees it. Of no use afterwards.
+ *
+ * As long as its operations depend on nothing they are packed ({@link PackedBatch}). The first one with a condition makes
+ * objects of them all.
+ */
 export class Transaction {
   readonly #engine: Engine
-  readonly #operations: Operation[] = []
-  readonly #trees: TreeInternals<unknown, unknown>[] = []
+  readonly #trees = new Map<number, TreeInternals<unknown, unknown>>()
+  readonly #batches = new Map<unknown, unknown>()
+  readonly #packed: PackedBatch
+  /** In place of {@link #packed}, from the first condition on. */
+  #operations: Operation[] | undefined
   #bytes = 0
   #ended = false
 
   constructor(engine: Engine) {
     this.#engine = engine
+    this.#packed = engine.takePackedBatch()
   }
 
   /** The batch's part for one tree of this database. Throws `HOLT_INVALID_ARGUMENT` for a tree of another one. */
   in<K, V>(tree: Tree<K, V>): TreeBatch<K, V> {
+    const known = this.#batches.get(tree)
+    if (known !== undefined) return known as TreeBatch<K, V>
     const internals = tree[TREE_INTERNALS]
     if (internals.engine !== this.#engine)
       throw new HoltError('HOLT_INVALID_ARGUMENT', `tree '${tree.name}' belongs to another database`)
-    const add = (operation: Operation): void => {
-      this.#add(operation, internals as TreeInternals<unknown, unknown>)
-    }
-    const batch: TreeBatch<K, V> = {
-      put(key, value) {
-        add({ kind: 'put', key: internals.key(key), value: internals.value(value) })
-        return batch
-      },
-      delete(key) {
-        add({ kind: 'delete', key: internals.key(key) })
-        return batch
-      },
-      deletePrefix(prefix) {
-        add({ kind: 'deletePrefix', key: internals.key(prefix) })
-        return batch
-      },
-      renamePrefix(from, to, options = {}) {
-        add(renamePrefixOf(internals.key(from), internals.key(to), options.force === true))
-        return batch
-      },
-      putIfAbsent(key, value) {
-        add({ kind: 'putIfAbsent', key: internals.key(key), value: internals.value(value) })
-        return batch
-      },
-      compareAndPut(key, value, version) {
-        add({ kind: 'compareAndPut', key: internals.key(key), value: internals.value(value), version })
-        return batch
-      },
-      rename(from, to, options = {}) {
-        add({
-          kind: 'rename',
-          key: internals.key(from),
-          to: internals.key(to),
-          force: options.force === true,
-        })
-        return batch
-      },
-    }
+    const batch = new TreeOperations<K, V>(this, internals)
+    this.#batches.set(tree, batch)
+    this.#trees.set(internals.id, internals)
     return batch
   }
 
-  #add(operation: Operation, tree: TreeInternals<unknown, unknown>): void {
+  /** @internal */
+  put(tree: TreeInternals<unknown, unknown>, key: unknown, value: unknown): void {
+    if (this.#operations === undefined) {
+      const bytes = tree.values.encode(value)
+      this.#checkRoom(this.#packed.count, this.#packed.lengthBytes + bytes.length)
+      this.#packed.addPut(tree.id, tree.keys, key, bytes)
+    } else {
+      const keyBytes = encodeBehindId(tree.id, tree.keys, key)
+      this.#push({ kind: 'put', key: keyBytes, value: ownedBytes(tree.values, value) })
+    }
+  }
+
+  /** @internal */
+  delete(tree: TreeInternals<unknown, unknown>, key: unknown): void {
+    if (this.#operations === undefined) {
+      this.#checkRoom(this.#packed.count, this.#packed.lengthBytes)
+      this.#packed.addDelete(tree.id, tree.keys, key)
+    } else {
+      this.#push({ kind: 'delete', key: encodeBehindId(tree.id, tree.keys, key) })
+    }
+  }
+
+  /** @internal Adds an operation that is judged when the batch is applied. */
+  add(operation: Operation): void {
+    if (this.#operations === undefined) {
+      this.#checkRoom(0, 0)
+      this.#operations = this.#packed.operations()
+      for (const packed of this.#operations) this.#bytes += operationBytes(packed)
+    }
+    this.#push(operation)
+  }
+
+  #push(operation: Operation): void {
+    const operations = (this.#operations ??= [])
+    this.#checkRoom(operations.length, this.#bytes + operationBytes(operation))
+    this.#bytes += operationBytes(operation)
+    operations.push(operation)
+  }
+
+  #checkRoom(count: number, bytes: number): void {
     if (this.#ended)
       throw new HoltError('HOLT_CLOSED', 'the batch was handed over already; its callback has returned')
-    if (this.#operations.length >= LIMITS.maxBatchOperations) {
+    if (count >= LIMITS.maxBatchOperations) {
       throw new HoltError(
         'HOLT_BATCH_TOO_LARGE',
         `the batch has more than ${String(LIMITS.maxBatchOperations)} operations`,
       )
     }
-    this.#bytes += operationBytes(operation)
-    if (this.#bytes > LIMITS.maxBatchBytes) throw batchTooLarge(this.#bytes, LIMITS.maxBatchBytes)
-    this.#operations.push(operation)
-    this.#trees.push(tree)
+    if (bytes > LIMITS.maxBatchBytes) throw batchTooLarge(bytes, LIMITS.maxBatchBytes)
   }
 
   /** Ends the collecting. */
-  end(): readonly Operation[] {
+  end(): void {
     this.#ended = true
-    return this.#operations
   }
 
-  /** The key of an operation as its tree gives keys. */
-  keyOf(index: number): unknown {
-    const operation = this.#operations.at(index)
-    const tree = this.#trees.at(index)
-    return operation === undefined ? undefined : tree?.readKey(Buffer.from(operation.key))
+  /** Hands the batch over to the engine. Once, after {@link end}. */
+  commit(durability: Durability): Promise<BatchOutcome> {
+    for (const tree of this.#trees.values()) assertThere(tree.state)
+    if (this.#operations !== undefined) return this.#engine.write(this.#operations, durability)
+    return this.#engine.writePacked(this.#packed, durability)
+  }
+
+  /** What and where an operation whose condition did not hold is: its kind, and its key as its tree gives keys. */
+  operationAt(index: number): { readonly operation: OperationKind; readonly key: unknown } {
+    const operation = this.#operations?.at(index)
+    if (operation === undefined)
+      throw new HoltError('HOLT_INTERNAL', `no operation ${String(index)} in the batch`)
+    const bytes = Buffer.from(operation.key)
+    const tree = this.#trees.get(bytes.readUInt32BE(0))
+    return { operation: operation.kind, key: tree?.keys.read(bytes, TREE_ID_BYTES, bytes.length) }
+  }
+}
+
+class TreeOperations<K, V> implements TreeBatch<K, V> {
+  readonly #batch: Transaction
+  readonly #tree: TreeInternals<K, V>
+
+  constructor(batch: Transaction, tree: TreeInternals<K, V>) {
+    this.#batch = batch
+    this.#tree = tree
+  }
+
+  put(key: K, value: V): this {
+    this.#batch.put(this.#tree, key, value)
+    return this
+  }
+
+  delete(key: K): this {
+    this.#batch.delete(this.#tree, key)
+    return this
+  }
+
+  putIfAbsent(key: K, value: V): this {
+    this.#batch.add({ kind: 'putIfAbsent', key: this.#key(key), value: ownedBytes(this.#tree.values, value) })
+    return this
+  }
+
+  compareAndPut(key: K, value: V, version: Version): this {
+    const bytes = ownedBytes(this.#tree.values, value)
+    this.#batch.add({ kind: 'compareAndPut', key: this.#key(key), value: bytes, version })
+    return this
+  }
+
+  deletePrefix(prefix: K): this {
+    this.#batch.add({ kind: 'deletePrefix', key: this.#key(prefix) })
+    return this
+  }
+
+  renamePrefix(from: K, to: K, options: { readonly force?: boolean } = {}): this {
+    this.#batch.add(renamePrefixOf(this.#key(from), this.#key(to), options.force === true))
+    return this
+  }
+
+  rename(from: K, to: K, options: { readonly force?: boolean } = {}): this {
+    const force = options.force === true
+    this.#batch.add({ kind: 'rename', key: this.#key(from), to: this.#key(to), force })
+    return this
+  }
+
+  #key(key: K): Uint8Array {
+    return encodeBehindId(this.#tree.id, this.#tree.keys, key)
   }
 }

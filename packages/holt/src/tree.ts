@@ -1,6 +1,6 @@
 import { HoltError } from '@holt/errors'
 import { type Durability, raisedDurability } from './durability.js'
-import type { BatchOutcome, Engine } from './engine.js'
+import type { BatchOutcome, Engine, KeyEncoder } from './engine.js'
 import type { Entry, KeyEntry, Version, VersionedValue } from './entries.js'
 import type { KeyCodec } from './key-encoding.js'
 import { LIMITS, TREE_ID_BYTES } from './limits.js'
@@ -18,7 +18,7 @@ import { type ScanPage } from './scan-page.js'
 import { ScanIterator } from './scan.js'
 import { TREE_INTERNALS, type TreeInternals } from './tree-internals.js'
 import { assertThere, type TreeState } from './tree-state.js'
-import type { ValueCodec } from './value-encoding.js'
+import { ownedBytes, type ValueCodec } from './value-encoding.js'
 
 /** What a single write may ask for. */
 export interface WriteOptions {
@@ -60,6 +60,7 @@ export class Tree<K, V> {
   readonly #engine: Engine
   readonly #keys: KeyCodec<K>
   readonly #values: ValueCodec<V>
+  readonly #encoder: KeyEncoder<K> = { encodeIntoScratch: (key) => this.#scratch(key) }
   readonly #state: TreeState
 
   /** Made by `db.tree(name)`. */
@@ -210,7 +211,10 @@ export class Tree<K, V> {
     try {
       const engine = this.#engine
       engine.assertOpen()
-      return engine.delete(this.#scratch(key), durabilityOf(engine, options))
+      return engine.delete(
+        this.#scratch(key),
+        options === undefined ? engine.durability : durabilityOf(engine, options),
+      )
     } catch (error) {
       return rejected(error)
     }
@@ -267,17 +271,22 @@ export class Tree<K, V> {
    * Moves a value to another key, atomically; it gets a new version, which is what this resolves to. Rejects
    * `HOLT_NOT_FOUND` if there is no `from`, `HOLT_EXISTS` if there is a `to` and `force` is not set.
    */
-  async rename(from: K, to: K, options: RenameOptions = {}): Promise<Version> {
-    const { force = false, ...write } = options
-    const outcome = await this.#writeOne(() => {
+  rename(from: K, to: K, options?: RenameOptions): Promise<Version> {
+    try {
+      const engine = this.#engine
+      engine.assertOpen()
+      const force = options?.force ?? false
       if (typeof force !== 'boolean')
         throw new HoltError('HOLT_INVALID_ARGUMENT', `force is ${typeof force}; a boolean is wanted`)
-      return { kind: 'rename', key: this.#key(from), to: this.#key(to), force }
-    }, write)
-    if (outcome.committed) return outcome.version as Version
-    if (outcome.failed.reason === 'exists')
-      throw new HoltError('HOLT_EXISTS', 'there is a value at the destination already')
-    throw new HoltError('HOLT_NOT_FOUND', 'there is no value at the key to be renamed')
+      const durability =
+        options === undefined ? engine.durability : durabilityOf(engine, withoutForce(options))
+      const outcome =
+        engine.renameNow(this.#encoder, from, to, force, durability) ??
+        engine.write([{ kind: 'rename', key: this.#key(from), to: this.#key(to), force }], durability)
+      return outcome.then(renamedVersion)
+    } catch (error) {
+      return rejected(error)
+    }
   }
 
   #writeOne(make: () => Operation, options: WriteOptions | undefined): Promise<BatchOutcome> {
@@ -295,20 +304,15 @@ export class Tree<K, V> {
   }
 
   #value(value: V): Uint8Array {
-    const bytes = this.#values.encode(value)
-    return (bytes as unknown) === value ? bytes.slice() : bytes
+    return ownedBytes(this.#values, value)
   }
 
   // ---- for the package's own use -------------------------------------------------------------------------------
 
   /** @internal What a batch needs to take this tree's operations. */
   get [TREE_INTERNALS](): TreeInternals<K, V> {
-    return {
-      engine: this.#engine,
-      key: (key) => this.#key(key),
-      value: (value) => this.#value(value),
-      readKey: (bytes) => this.#keys.read(bytes, TREE_ID_BYTES, bytes.length),
-    }
+    assertThere(this.#state)
+    return { id: this.#id, engine: this.#engine, keys: this.#keys, values: this.#values, state: this.#state }
   }
 }
 
@@ -325,6 +329,17 @@ function durabilityOf(engine: Engine, options: WriteOptions | undefined): Durabi
       throw new HoltError('HOLT_INVALID_ARGUMENT', `'${name}' is no option of a write`)
   }
   return raisedDurability(engine.durability, options.durability)
+}
+
+function withoutForce({ force: _force, ...write }: RenameOptions): WriteOptions {
+  return write
+}
+
+function renamedVersion(outcome: BatchOutcome): Version {
+  if (outcome.committed) return outcome.version as Version
+  if (outcome.failed.reason === 'exists')
+    throw new HoltError('HOLT_EXISTS', 'there is a value at the destination already')
+  throw new HoltError('HOLT_NOT_FOUND', 'there is no value at the key to be renamed')
 }
 
 function versionOf(outcome: BatchOutcome): Version | undefined {

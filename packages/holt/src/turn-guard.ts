@@ -1,6 +1,7 @@
 import type { Io } from '@holt/uring-native'
 
-const RESOLVED = Promise.resolve()
+/** What {@link TurnGuard.settled} gives nearly always. */
+export const RESOLVED = Promise.resolve()
 const CALLS_BETWEEN_LOOKS = 64
 const LONGEST_TURN_MS = 4
 

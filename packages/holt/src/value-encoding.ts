@@ -48,6 +48,12 @@ export interface ValueCodec<V> {
   readonly decode: (bytes: Uint8Array, offset: number, length: number) => V
 }
 
+/** The value's bytes, which nobody else will change: a caller's own are copied. Throws as `encode` does. */
+export function ownedBytes(codec: ValueCodec<unknown>, value: unknown): Uint8Array {
+  const bytes = codec.encode(value)
+  return bytes === value ? bytes.slice() : bytes
+}
+
 const encoder = new TextEncoder()
 const pool = new ValuePool()
 

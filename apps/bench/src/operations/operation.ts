@@ -36,3 +36,6 @@ export type OperationName =
 export const LIST_ENTRIES = 100
 export const BATCH_ENTRIES = 1_000
 export const WRITERS = 256
+
+/** Why a store has no figure where its engine has no way to do it. */
+export const NO_SUCH_CALL = 'no such call'

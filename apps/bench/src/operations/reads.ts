@@ -1,6 +1,6 @@
 import type { StoreEntry } from '../stores/store.js'
 import type { Digest } from './digest.js'
-import { LIST_ENTRIES, type Operation } from './operation.js'
+import { LIST_ENTRIES, NO_SUCH_CALL, type Operation } from './operation.js'
 import type { Session } from './session.js'
 
 export function whyNoDirectories({ workload }: Session): string | undefined {
@@ -43,7 +43,7 @@ export const getReused: Operation = {
   name: 'getReused',
   title: 'get into reused memory',
   blockSize: 500,
-  whyNot: ({ store }) => (store.getReused === undefined ? 'no such call' : undefined),
+  whyNot: ({ store }) => (store.getReused === undefined ? NO_SUCH_CALL : undefined),
   async run(session, count, digest) {
     const { getReused: read } = session.store
     let sink = 0
@@ -94,7 +94,7 @@ export const visit: Operation = {
   name: 'visit',
   title: `visit ${String(LIST_ENTRIES)} without copies`,
   blockSize: 20,
-  whyNot: ({ store }) => (store.visit === undefined ? 'no such call' : undefined),
+  whyNot: ({ store }) => (store.visit === undefined ? NO_SUCH_CALL : undefined),
   async run(session, count, digest) {
     const { visit: walk } = session.store
     let sink = 0

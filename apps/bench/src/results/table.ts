@@ -1,6 +1,7 @@
 import { type Bar, formatNumber } from '../io/result.js'
 import { HOLT, STORE_KINDS } from '../stores/catalog.js'
 import { DEVICE } from '../run/device.js'
+import { NO_SUCH_CALL } from '../operations/operation.js'
 import { barsOf, comparable } from './bars.js'
 import type { Figure, Finding } from './findings.js'
 import { bestRival, medianFigure, type Ratio } from './ratio.js'
@@ -83,17 +84,18 @@ function renderRow({ finding, best, bars }: ReportRow, stores: readonly string[]
   return `| ${cells.join(' | ')} |`
 }
 
-/** Why stores are missing in rows: once for a store that is missing in all, else row by row. */
+/** Why stores are missing: once for a store that is missing in all rows, else row by row, with those who say the same together. */
 function notesOf(findings: readonly Finding[]): readonly string[] {
   const notes = new Set<string>()
   for (const { title, byStore } of findings) {
-    for (const [store, figures] of byStore) {
-      if (typeof figures !== 'string') continue
-      const everywhere = findings.every((other) => typeof other.byStore.get(store) === 'string')
-      if (everywhere) notes.add(`- ${store}: ${figures}`)
+    const storesByReason = new Map<string, string[]>()
+    for (const [store, reason] of byStore) {
       // What most engines lack needs no words.
-      else if (figures !== 'no such call') notes.add(`- ${store}, ${title}: ${figures}`)
+      if (typeof reason !== 'string' || reason === NO_SUCH_CALL) continue
+      if (findings.every((other) => other.byStore.get(store) === reason)) notes.add(`- ${store}: ${reason}`)
+      else storesByReason.set(reason, [...(storesByReason.get(reason) ?? []), store])
     }
+    for (const [reason, stores] of storesByReason) notes.add(`- ${title}: ${reason} (${stores.join(', ')})`)
     const device = byStore.get(DEVICE)
     if (device !== undefined && typeof device !== 'string')
       notes.add(
