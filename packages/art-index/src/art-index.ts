@@ -1,5 +1,7 @@
 import { type BlobId, FRAME_BYTES, FRAME_SHIFT } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
+import { type CompactionBudget, compactStep } from './compaction.js'
+import type { CompactionPass } from './compaction-pass.js'
 import type { ArtIndexContract } from './contract.js'
 import { corruptNode } from './corruption.js'
 import { applyDelete } from './delete.js'
@@ -383,6 +385,20 @@ export class ArtIndex implements ArtIndexContract {
 
   freeNextUnlinked(): void {
     freeNextUnlinked(this.#tree)
+  }
+
+  /**
+   * Does one piece of compaction, of bounded size, and says whether there may be more: a candidate that deletes and
+   * overwrites have left, else the next frame of `pass`. Contents do not change. Overwrites {@link key}. Throws
+   * `HOLT_INVALID_ARGUMENT` for a budget out of range, and, having changed nothing, what the source's `fault` throws.
+   */
+  compactStep(pass?: CompactionPass, budget: CompactionBudget = {}): boolean {
+    return compactStep(this.#tree, pass, budget)
+  }
+
+  /** Places at which {@link compactStep} will look, as deletes and overwrites have left them. */
+  get compactionCandidates(): number {
+    return this.#tree.candidates.count
   }
 
   #descend(keyLength: number): Outcome {

@@ -1,5 +1,5 @@
 import { type BlobId, FRAME_BYTES } from '@holt/blob-buf-pool'
-import { copySubtree } from './copy-subtree.js'
+import { type AbsorbedFrames, copySubtree } from './copy-subtree.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
 import {
   BUMP_UNITS,
@@ -13,9 +13,13 @@ import {
   FREE_LIST_COUNT,
   FREE_LISTS,
   FREE_UNITS,
+  NODE256,
+  NODE4,
   UNIT_BYTES,
+  unitsOfWord,
 } from './layout.js'
-import { entryRoot } from './node-edit.js'
+import { entryRoot, nodeAt } from './node-edit.js'
+import { createChildList, listChildren, TERMINAL_REF } from './node-search.js'
 import type { Tree } from './tree.js'
 
 let scratch: FrameViews | undefined
@@ -35,9 +39,10 @@ function scratchFrame(): FrameViews {
 
 /**
  * Lays the nodes of a resident frame out anew, depth first in key order and without gaps. Entry numbers stay, and so do
- * the bounds of the longest keys.
+ * the bounds of the longest keys. `absorbed`: children of the frame whose entries take the places of the crossings to
+ * them; the caller has seen to it that they fit, and frees them.
  */
-export function compactFrame(tree: Tree, id: BlobId): void {
+export function compactFrame(tree: Tree, id: BlobId, absorbed?: AbsorbedFrames): void {
   const { source } = tree
   const slot = source.writable(id)
   const views: FrameViews = segmentOf(source, slot)
@@ -54,7 +59,7 @@ export function compactFrame(tree: Tree, id: BlobId): void {
       rebuilt.u8.fill(0, entryByte, entryByte + ENTRY_BYTES)
       continue
     }
-    copySubtree(views, base, id, root, rebuilt, 0, entry, tree.usableUnits, 0, false)
+    copySubtree(views, base, id, root, rebuilt, 0, entry, tree.usableUnits, 0, false, absorbed)
     rebuilt.u16[(entryByte + ENTRY_MAX_KEY) >>> 1] = u16[(base + entryByte + ENTRY_MAX_KEY) >>> 1]
     newHighWater = entry + 1
   }
@@ -70,4 +75,34 @@ export function compactFrame(tree: Tree, id: BlobId): void {
   u16[(base + ENTRY_HIGH_WATER) >>> 1] = newHighWater
   u32[(base + COMPACTIONS) >>> 2] += 1
   tree.changes++
+}
+
+const pending = new Uint16Array(65_536)
+const list = createChildList()
+
+/** Whether a resident frame's nodes lie as {@link compactFrame} would lay them. */
+export function isCompact(tree: Tree, id: BlobId): boolean {
+  const slot = tree.source.pageTable[id]
+  const views: FrameViews = segmentOf(tree.source, slot)
+  const base = frameBase(tree.source, slot)
+  const { u16, u32 } = views
+  if (u32[(base + FREE_UNITS) >>> 2] !== 0 || u32[(base + DEAD_UNITS) >>> 2] !== 0) return false
+  const highWater = u16[(base + ENTRY_HIGH_WATER) >>> 1]
+  let expected = FIRST_REF
+  for (let entry = 0; entry < highWater; entry++) {
+    pending[0] = entryRoot(views, base, entry)
+    let top = pending[0] === 0 ? 0 : 1
+    while (top > 0) {
+      const ref = pending[--top]
+      if (ref !== expected) return false
+      const node = nodeAt(base, ref)
+      const word = u32[node]
+      expected += unitsOfWord(word)
+      const count = listChildren(views, base, ref, list)
+      for (let i = count - 1; i >= 0; i--) pending[top++] = list.refs[i]
+      if ((word & 7) >= NODE4 && (word & 7) <= NODE256 && u16[node * 2 + TERMINAL_REF] !== 0)
+        pending[top++] = u16[node * 2 + TERMINAL_REF]
+    }
+  }
+  return true
 }

@@ -1,6 +1,7 @@
 import type { BlobId } from '@holt/blob-buf-pool'
 import { compactFrame } from './compact-frame.js'
 import { chainMoved, unchain } from './entry-chain.js'
+import { noticeShrinking } from './compaction.js'
 import { MATCH, PATH_CROSSING, PATH_ENTRY, PATH_ID, type Outcome } from './descent.js'
 import { allocateUnits, freeUnits, hasRoom, usedUnits, wasteUnits } from './frame-allocator.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
@@ -21,6 +22,7 @@ import {
   unitsOfWord,
 } from './layout.js'
 import { nodeAt, removeChild, setLink } from './node-edit.js'
+import { liveUnits } from './repack.js'
 import { createChildList, listChildren, TERMINAL, TERMINAL_REF } from './node-search.js'
 import type { Tree } from './tree.js'
 
@@ -39,6 +41,7 @@ export function applyDelete(tree: Tree, keyLength: number): void {
   const views: FrameViews = segmentOf(source, slot)
   const base = frameBase(source, slot)
   const entry = descent.at(frame, PATH_ENTRY)
+  const before = liveUnits(tree, id)
   const node = nodeAt(base, descent.ref)
   const word = views.u32[node]
   const isLarge = (views.u32[node + 2] & LARGE_VALUE) !== 0
@@ -51,6 +54,7 @@ export function applyDelete(tree: Tree, keyLength: number): void {
   }
   freeUnits(views, base, descent.ref, unitsOfWord(word))
   unlinkUpwards(tree, frame, keyLength)
+  noticeShrinking(tree, id, keyLength, before)
 }
 
 /**

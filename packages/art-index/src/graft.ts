@@ -22,10 +22,11 @@ import {
   nodeUnits,
 } from './layout.js'
 import { writeKeyBytes } from './key-words.js'
+import { allocateFrame } from './move-subtrees.js'
 import { crossingPrefixBytes, type MovingPiece } from './moving-piece.js'
 import { entryRoot, nodeAt, setLink, writeNode4 } from './node-edit.js'
 import { linkNew, newNodeUnits, raiseMaxKeys } from './put.js'
-import { allocateFrame, makeRoom } from './spill.js'
+import { makeRoom } from './spill.js'
 import type { Tree } from './tree.js'
 
 /** More rounds than this show a defect. */

@@ -1,3 +1,5 @@
+export { CompactionPass } from './compaction-pass.js'
+export type { CompactionBudget } from './compaction.js'
 export { ArtIndex } from './art-index.js'
 export type { ArtIndexOptions } from './art-index.js'
 export { COMMON_PREFIX, END, KEY } from './contract.js'

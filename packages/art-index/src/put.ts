@@ -29,6 +29,8 @@ import {
   nodeUnits,
 } from './layout.js'
 import { writeLeaf, type ValueSource } from './leaf.js'
+import { noticeShrinking } from './compaction.js'
+import { liveUnits } from './repack.js'
 import { addChild, capacity, cutFront, grow, grownUnits, nodeAt, setLink, writeNode4 } from './node-edit.js'
 import { TERMINAL_REF } from './node-search.js'
 import type { Tree } from './tree.js'
@@ -78,6 +80,7 @@ export function applyPut(
       tree,
       views,
       base,
+      id as BlobId,
       descent.at(lastFrame, PATH_ENTRY),
       word,
       units === held,
@@ -169,6 +172,7 @@ function overwrite(
   tree: Tree,
   views: FrameViews,
   base: number,
+  id: BlobId,
   entry: number,
   word: number,
   inPlace: boolean,
@@ -193,6 +197,10 @@ function overwrite(
   writeLeaf(views, base, ref, tree.keyWords, keyLength - restLength, restLength, stored, version)
   if (isLarge) markLarge(views, base, entry, ref)
   if (oldFrames.count !== 0) oldFrames.free()
+  if (!inPlace && stored.length < heldBytes) {
+    const won = leafUnits(restLength, heldBytes) - leafUnits(restLength, stored.length)
+    noticeShrinking(tree, id, keyLength, liveUnits(tree, id) + won)
+  }
   if (heldLength !== value.length) {
     views.f64[(base + ENTRY_TABLE + entry * ENTRY_BYTES + ENTRY_VALUE_BYTES) >>> 3] +=
       value.length - heldLength

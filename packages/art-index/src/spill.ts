@@ -5,22 +5,10 @@ import { copySubtree } from './copy-subtree.js'
 import { PATH_ENTRY, PATH_ID, type Outcome } from './descent.js'
 import { usedUnits, wasteUnits } from './frame-allocator.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
-import {
-  BUMP_UNITS,
-  bodyBytes,
-  CROSSING,
-  CROSSING_BYTES,
-  ENTRY_BYTES,
-  ENTRY_COUNT,
-  ENTRY_HIGH_WATER,
-  ENTRY_MAX_KEY,
-  ENTRY_TABLE,
-  FIRST_REF,
-  LEAF,
-  MAX_ENTRIES,
-} from './layout.js'
+import { CROSSING, ENTRY_BYTES, ENTRY_COUNT, ENTRY_MAX_KEY, ENTRY_TABLE, MAX_ENTRIES } from './layout.js'
 import { entryRoot, nodeAt } from './node-edit.js'
 import { createChildList, listChildren } from './node-search.js'
+import { allocateFrame, moveSubtrees } from './move-subtrees.js'
 import { chooseSubtrees, type Edge, type SpillChoice } from './spill-choice.js'
 import { SubtreeSizes } from './subtree-sizes.js'
 import type { Tree } from './tree.js'
@@ -60,7 +48,9 @@ export function makeRoom(tree: Tree, outcome: Outcome, keyLength: number): void 
   if (several && sizes.units[root] * 100 < sizes.totalUnits * ENTRY_HIGH) {
     moveEntries(tree, id, sizes, edge, keyLength)
   } else if (chooseSubtrees(views, base, sizes, descent, edge, tree.delimiter, choice)) {
-    moveSubtrees(tree, id, sizes)
+    moveSubtrees(tree, id, sizes, choice)
+    // Drops what has moved, chains the new crossings, and counts anew.
+    compactFrame(tree, id)
   } else if (several) {
     moveEntries(tree, id, sizes, edge, keyLength)
   } else if (waste > 0) {
@@ -68,67 +58,6 @@ export function makeRoom(tree: Tree, outcome: Outcome, keyLength: number): void 
   } else {
     throw new HoltError('HOLT_INTERNAL', `blob ${String(id)} is full and nothing in it can be moved`)
   }
-}
-
-/** A fresh, empty frame with this many entries. */
-export function allocateFrame(tree: Tree, entries: number): BlobId {
-  const id = tree.source.allocate()
-  const slot = tree.source.pageTable[id]
-  const { u16, u32 } = segmentOf(tree.source, slot)
-  const base = frameBase(tree.source, slot)
-  u32[(base + BUMP_UNITS) >>> 2] = FIRST_REF
-  u16[(base + ENTRY_COUNT) >>> 1] = entries
-  u16[(base + ENTRY_HIGH_WATER) >>> 1] = entries
-  return id
-}
-
-/** Moves the chosen subtrees out; each leaves a crossing in its own place. */
-function moveSubtrees(tree: Tree, id: BlobId, sizes: SubtreeSizes): void {
-  const { source } = tree
-  const freshId = allocateFrame(tree, choice.count)
-  const fresh: FrameViews = segmentOf(source, source.pageTable[freshId])
-  const freshBase = frameBase(source, source.pageTable[freshId])
-  const slot = source.writable(id)
-  const views: FrameViews = segmentOf(source, slot)
-  const base = frameBase(source, slot)
-  for (let i = 0; i < choice.count; i++) {
-    const ref = choice.refs[i]
-    const node = nodeAt(base, ref)
-    const word = views.u32[node]
-    const type = word & 7
-    const prefixLength = type === LEAF ? 0 : word >>> 16
-    const handsPrefix =
-      choice.count === 1 &&
-      prefixLength !== 0 &&
-      sizes.crossingPrefixBytes + ((prefixLength + 7) & ~7) <= tree.maxCrossingPrefixBytes
-    const bound = keyBoundOf(views, base, sizes, ref) - (handsPrefix ? prefixLength : 0)
-    copySubtree(views, base, id, ref, fresh, freshBase, i, tree.usableUnits, bound, handsPrefix)
-    if (handsPrefix) {
-      const prefix = node * 4 + bodyBytes(type)
-      views.u8.copyWithin(node * 4 + CROSSING_BYTES, prefix, prefix + prefixLength)
-    }
-    views.u32[node] = CROSSING | (i << 3) | ((handsPrefix ? prefixLength : 0) << 16)
-    views.u32[node + 1] = freshId
-    views.u32[node + 2] = 0
-  }
-  // Drops what has moved, chains the new crossings, and counts anew.
-  compactFrame(tree, id)
-}
-
-/** No key below `ref` has more bytes from there on. Not exact: what lies in other frames is known by the entry's bound only. */
-function keyBoundOf(views: FrameViews, base: number, sizes: SubtreeSizes, ref: number): number {
-  let above = 0
-  let node = ref
-  while (sizes.parent[node] !== 0) {
-    node = sizes.parent[node]
-    above += (views.u32[nodeAt(base, node)] >>> 16) + 1
-  }
-  const highWater = views.u16[(base + ENTRY_HIGH_WATER) >>> 1]
-  for (let entry = 0; entry < highWater; entry++) {
-    if (entryRoot(views, base, entry) !== node) continue
-    return views.u16[(base + ENTRY_TABLE + entry * ENTRY_BYTES + ENTRY_MAX_KEY) >>> 1] - above
-  }
-  throw new HoltError('HOLT_INTERNAL', `ref ${String(ref)} is below no entry of its frame`)
 }
 
 /** Moves about half of the entries to a fresh frame: only the crossings that name them change, in the parent frame. */

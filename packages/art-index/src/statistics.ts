@@ -45,9 +45,19 @@ export interface TreeStatistics {
   /** Bytes lost until a frame is compacted. */
   readonly deadBytes: number
   /** Part of the usable bytes of a frame, page 0 excepted, that nodes and leaves take: 0 to 1. */
-  readonly fill: { readonly min: number; readonly average: number; readonly max: number }
-  /** Frames from the root's to the deepest one, both counted. */
+  readonly fill: {
+    readonly min: number
+    readonly average: number
+    readonly max: number
+    /** Frames by tenths of fill: up to 0.1, up to 0.2, …, up to 1. */
+    readonly histogram: readonly number[]
+  }
+  /** Frames less than half full, the root's excepted, and such of which at most a twentieth is left. */
+  readonly underFullFrames: number
+  readonly overFullFrames: number
+  /** Frames from the root's to the deepest one, both counted, and to each on average. */
   readonly depthFrames: number
+  readonly averageDepthFrames: number
   readonly nodesByType: {
     readonly leaf: number
     readonly node4: number
@@ -57,6 +67,9 @@ export interface TreeStatistics {
     readonly crossing: number
   }
 }
+
+const UNDER_FULL = 0.5
+const OVER_FULL = 0.95
 
 /**
  * Counts what a tree is made of, by a walk of every frame and node. Throws `HOLT_CORRUPT` on bytes that cannot be a
@@ -79,6 +92,10 @@ export function treeStatistics(tree: StatisticsTree): TreeStatistics {
   let fillMin = 1
   let fillMax = 0
   let depthFrames = 0
+  let depthSum = 0
+  const histogram = new Array<number>(10).fill(0)
+  let underFullFrames = 0
+  let overFullFrames = 0
   let largeValues = 0
   let valueFrames = 0
 
@@ -86,6 +103,7 @@ export function treeStatistics(tree: StatisticsTree): TreeStatistics {
     reader.enter(blob)
     const depth = depths.get(blob) ?? 1
     depthFrames = Math.max(depthFrames, depth)
+    depthSum += depth
     const { base, u16, u32, f64 } = reader
     const free = u32[(base + FREE_UNITS) >>> 2]
     const dead = u32[(base + DEAD_UNITS) >>> 2]
@@ -95,6 +113,9 @@ export function treeStatistics(tree: StatisticsTree): TreeStatistics {
     liveUnits += live
     fillMin = Math.min(fillMin, live / usableUnits)
     fillMax = Math.max(fillMax, live / usableUnits)
+    histogram[Math.min(9, Math.max(0, Math.ceil((live / usableUnits) * 10) - 1))]++
+    if (live < usableUnits * UNDER_FULL && blob !== tree.rootId) underFullFrames++
+    if (live > usableUnits * OVER_FULL) overFullFrames++
 
     const highWater = Math.min(u16[(base + ENTRY_HIGH_WATER) >>> 1], MAX_ENTRIES)
     for (let number = 0; number < highWater; number++) {
@@ -143,8 +164,11 @@ export function treeStatistics(tree: StatisticsTree): TreeStatistics {
     liveBytes: liveUnits * UNIT_BYTES,
     freeBytes: freeUnits * UNIT_BYTES,
     deadBytes: deadUnits * UNIT_BYTES,
-    fill: { min: fillMin, average: liveUnits / usableUnits / queue.length, max: fillMax },
+    fill: { min: fillMin, average: liveUnits / usableUnits / queue.length, max: fillMax, histogram },
+    underFullFrames,
+    overFullFrames,
     depthFrames,
+    averageDepthFrames: depthSum / queue.length,
     nodesByType: {
       leaf: nodeCounts[LEAF],
       node4: nodeCounts[NODE4],

@@ -18,6 +18,9 @@ export class SubtreeSizes {
   /** The inner nodes, and roots, those above before those below. */
   readonly order = new Uint16Array(REFS)
   count = 0
+  /** The crossings: those of one node side by side, in the order of their bytes. */
+  readonly crossings = new Uint16Array(REFS)
+  crossingCount = 0
   totalUnits = 0
   /** Bytes that the prefixes of crossings take. */
   crossingPrefixBytes = 0
@@ -31,6 +34,7 @@ export class SubtreeSizes {
     let count = 0
     this.entryCount = 0
     this.crossingPrefixBytes = 0
+    let crossingCount = 0
     const highWater = u16[(base + ENTRY_HIGH_WATER) >>> 1]
     for (let entry = 0; entry < highWater; entry++) {
       const root = entryRoot(views, base, entry)
@@ -59,7 +63,10 @@ export class SubtreeSizes {
           const childUnits = unitsOfWord(childWord)
           units[childRef] = childUnits
           own += childUnits
-          if (childType === CROSSING) this.crossingPrefixBytes += childUnits * 8 - (CROSSING_BYTES + 4)
+          if (childType === CROSSING) {
+            this.crossings[crossingCount++] = childRef
+            this.crossingPrefixBytes += childUnits * 8 - (CROSSING_BYTES + 4)
+          }
         } else {
           order[count++] = childRef
         }
@@ -70,6 +77,7 @@ export class SubtreeSizes {
       units[ref] = own
     }
     this.count = count
+    this.crossingCount = crossingCount
     for (let i = count - 1; i >= 0; i--) {
       const ref = order[i]
       if (parent[ref] !== 0) units[parent[ref]] += units[ref]

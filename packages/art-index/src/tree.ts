@@ -1,4 +1,5 @@
 import type { BlobId } from '@holt/blob-buf-pool'
+import { CompactionCandidates } from './compaction-candidates.js'
 import { Descent } from './descent.js'
 import type { FrameSource } from './frame-source.js'
 import { PAGE_BYTES } from '@holt/blob-buf-pool'
@@ -24,6 +25,7 @@ export class Tree {
   readonly keyBytes: Uint8Array
   readonly keyWords: Uint32Array
   readonly descent = new Descent()
+  readonly candidates = new CompactionCandidates()
   /** Frames of the large value that the running operation writes, and of the one that it takes away. */
   readonly newFrames: ValueFrames
   readonly oldFrames: ValueFrames

@@ -2,6 +2,7 @@ import { treeStatistics, type TreeStatistics, verifyTree, type VerifyReport } fr
 import { HoltError } from '@holt/errors'
 import { Catalog } from './catalog.js'
 import { raisedDurability } from './durability.js'
+import { compactDatabase, type CompactionProgress, type CompactOptions } from './compaction.js'
 import type { Engine } from './engine.js'
 import type { Version } from './entries.js'
 import { keyCodec, type KeyEncodingName, type KeyEncodings } from './key-encoding.js'
@@ -133,6 +134,16 @@ export class Db implements AsyncDisposable {
   /** Writes all changes into the store's image, so that the journal behind it can be recycled. */
   checkpoint(): Promise<void> {
     return this.#engine.checkpoint()
+  }
+
+  /**
+   * Joins frames that deletes and divisions have left half empty, and lays every frame out in key order, while reads and
+   * writes go on. Contents do not change. The files become smaller with the next checkpoints. Rejects with the signal's reason
+   * when it was ended early (what was done stays done), `HOLT_INVALID_ARGUMENT` for an option out of range.
+   */
+  async compact(options: CompactOptions = {}): Promise<CompactionProgress> {
+    this.#engine.assertOpen()
+    return compactDatabase(this.#engine, options)
   }
 
   /**

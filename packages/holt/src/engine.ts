@@ -67,6 +67,8 @@ const WANTS_RECLAIM = -3
 
 /** Slots that one write should find free: copies of frames under a flush along its path, and the frames of a split. */
 const SLOTS_PER_WRITE = 4
+/** A step of compaction takes the slots of so many writes. */
+const OPERATIONS_PER_RESHAPE = 3
 
 /**
  * Joins the index, the cache, the journal and the checkpointer: the place where a write becomes one.
@@ -280,6 +282,46 @@ export class Engine {
     const batch = this.#sparePacked ?? new PackedBatch()
     this.#sparePacked = undefined
     return batch
+  }
+
+  /**
+   * Runs `step`, which changes the shape of the tree and not its contents, as a write is run: in one synchronous piece,
+   * with slots at hand, no frame read in between. It is run again after a frame that it misses was loaded; so a step that
+   * throws `FrameAbsent` must have changed nothing. Nothing goes into the journal. Returns what the step returned.
+   */
+  async reshape<T>(step: () => T): Promise<T> {
+    const { frames, checkpointer, journal } = this
+    const pinned: BlobId[] = []
+    try {
+      for (;;) {
+        this.assertOpen()
+        if (this.#broken !== undefined) throw this.#broken
+        if (!this.#started) {
+          await this.#begin()
+          continue
+        }
+        if (!this.#hasSlots(OPERATIONS_PER_RESHAPE)) {
+          await keepingProcessAlive(checkpointer?.whenRoom())
+          continue
+        }
+        let missing: BlobId
+        frames.mayBlock = false
+        try {
+          const result = step()
+          checkpointer?.changed(journal === undefined ? 0 : journal.appendedBytes)
+          return result
+        } catch (error) {
+          if (!(error instanceof FrameAbsent)) throw this.#breaks(error)
+          missing = error.id
+        } finally {
+          frames.mayBlock = true
+        }
+        await frames.load(missing)
+        pinned.push(missing)
+      }
+    } finally {
+      for (const id of pinned) frames.unpin(id)
+    }
   }
 
   /** All writes called before it are applied and survive a power loss. */

@@ -1,3 +1,4 @@
+export type { CompactionProgress, CompactOptions } from './compaction.js'
 export { Db } from './db.js'
 export type { TreeOptions } from './db.js'
 export type { Durability } from './durability.js'
