@@ -714,7 +714,7 @@ export class Cursor implements CursorContract {
     const { source } = this.#tree
     const { slab } = source
     let slot = source.pageTable[id] as number | undefined
-    if (slot === undefined || slot <= 0) slot = source.fault(existingBlob(id))
+    if (slot === undefined || slot <= 0) slot = source.fault(existingBlob(id), true)
     const segment = slab.segments[slot >>> slab.segmentShift]
     this.#u8 = segment.u8
     this.#u16 = segment.u16
