@@ -5,6 +5,7 @@ import type { Checkpointer } from '@holt/checkpointer'
 import { HoltError, isHoltError } from '@holt/errors'
 import type { JournalContract } from '@holt/journal'
 import type { Io } from '@holt/uring-native'
+import { AsyncReads } from './async-reads.js'
 import type { Durability } from './durability.js'
 import { appendDelete, appendEffects, appendPut, type Effect, effectsBytes, putBytes } from './effect.js'
 import { LIMITS, SEQ_WINDOW } from './limits.js'
@@ -75,6 +76,7 @@ export class Engine {
   readonly checkpointer: Checkpointer | undefined
   readonly durability: Durability
   readonly pages = new ScanPages(this)
+  readonly asyncReads: AsyncReads
 
   readonly #start: (seqFloor: number) => Promise<void>
   readonly #turns: TurnGuard
@@ -106,6 +108,7 @@ export class Engine {
     this.#seq = parts.seq
     this.#seqFloor = parts.seq
     this.#turns = new TurnGuard(parts.io)
+    this.asyncReads = new AsyncReads(this)
   }
 
   /** The newest commit seq handed out. */
