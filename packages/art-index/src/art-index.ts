@@ -3,6 +3,7 @@ import { HoltError } from '@holt/errors'
 import { type CompactionBudget, compactStep } from './compaction.js'
 import type { CompactionPass } from './compaction-pass.js'
 import type { ArtIndexContract } from './contract.js'
+import { ColdLeaf, findCold, type PagedFrameSource } from './cold-find.js'
 import { corruptNode } from './corruption.js'
 import { applyDelete } from './delete.js'
 import { deletePrefix } from './delete-prefix.js'
@@ -87,6 +88,7 @@ export class ArtIndex implements ArtIndexContract {
   readonly #tree: Tree
   readonly #value = new ValueSource()
   readonly #foundFrames: ValueFrames
+  readonly #coldLeaf = new ColdLeaf()
 
   private constructor(source: FrameSource, rootId: BlobId, options: ArtIndexOptions) {
     if (source.slab.frameBytes !== FRAME_BYTES) {
@@ -147,14 +149,19 @@ export class ArtIndex implements ArtIndexContract {
   find(keyLength: number): boolean {
     const tree = this.#tree
     const { source, keyBytes, keyWords } = tree
-    const { pageTable, slab } = source
+    const { pageTable, recency, slab } = source
     const { segments, segmentShift, segmentMask } = slab
     let id: number = tree.rootId
     let entry = 0
     let depth = 0
     for (let hops = 0; hops <= MAX_INDEX_KEY_BYTES; hops++) {
       let slot = pageTable[id]
-      if (!(slot > 0)) slot = source.fault(id as BlobId)
+      if (!(slot > 0)) {
+        if (source.readPages !== undefined)
+          return this.#findCold(source as PagedFrameSource, id, entry, keyLength, depth)
+        slot = source.fault(id as BlobId)
+      }
+      if (recency[slot] === 0) recency[slot] = 1
       const segment = segments[slot >>> segmentShift]
       const { u8, u16, u32 } = segment
       const base = (slot & segmentMask) << FRAME_SHIFT
@@ -278,6 +285,26 @@ export class ArtIndex implements ArtIndexContract {
       entry = (word >>> 3) & 0x3ff
     }
     throw corruptNode(id, 0, 'more frames above it than a key has bytes')
+  }
+
+  /** The rest of a lookup that met a frame which is not in memory. */
+  #findCold(source: PagedFrameSource, id: number, entry: number, keyLength: number, depth: number): boolean {
+    const { keyBytes, keyWords } = this.#tree
+    const leaf = this.#coldLeaf
+    if (!findCold(source, id, entry, keyBytes, keyWords, keyLength, depth, leaf)) return false
+    const { u8, u32, node } = leaf
+    const word = u32[node] | 0
+    const high = u32[node + 2] | 0
+    this.foundVersion = (high & 0x1f_ffff) * TWO_32 + u32[node + 1]
+    if ((high & LARGE_VALUE) !== 0) {
+      this.#findLarge(u32, node, leaf.id, leaf.ref)
+      return true
+    }
+    this.foundLarge = false
+    this.foundBytes = u8
+    this.foundOffset = node * 4 + ((LEAF_HEADER_BYTES + ((word >>> 3) & 0x1fff) + 3) & ~3)
+    this.foundLength = word >>> 16
+    return true
   }
 
   #findLarge(u32: Uint32Array, node: number, id: number, ref: number): void {

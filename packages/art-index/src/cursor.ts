@@ -1,7 +1,9 @@
+import type { BlobId } from '@holt/blob-buf-pool'
 import type { HoltError } from '@holt/errors'
 import type { CursorContract, CursorOptions, CursorStep } from './contract.js'
 import { COMMON_PREFIX, END, KEY } from './contract.js'
 import { corruptNode } from './corruption.js'
+import { framesAhead } from './frames-ahead.js'
 import { type Bound, delimiterOf, keyRangeOf } from './key-range.js'
 import {
   bodyBytes,
@@ -177,6 +179,18 @@ export class Cursor implements CursorContract {
     this.#top = -LEVEL
     this.#stale = true
     this.#ended = false
+  }
+
+  /**
+   * Blobs that are not in memory and that the walk comes to from the node it is at: what to load together with the one
+   * that a step missed. At most `limit`; reads nothing.
+   */
+  framesAhead(limit: number): BlobId[] {
+    if (this.#ended || this.#stale || this.#top < 0) return []
+    const stack = this.#stack
+    const top = this.#top
+    const blob = existingBlob(stack[top + BLOB])
+    return framesAhead(this.#tree.source, blob, stack[top + REF], stack[top + POSITION], this.#reverse, limit)
   }
 
   get key(): Uint8Array {
@@ -714,7 +728,7 @@ export class Cursor implements CursorContract {
     const { source } = this.#tree
     const { slab } = source
     let slot = source.pageTable[id] as number | undefined
-    if (slot === undefined || slot <= 0) slot = source.fault(existingBlob(id))
+    if (slot === undefined || slot <= 0) slot = source.fault(existingBlob(id), true)
     const segment = slab.segments[slot >>> slab.segmentShift]
     this.#u8 = segment.u8
     this.#u16 = segment.u16

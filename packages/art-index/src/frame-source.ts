@@ -20,11 +20,21 @@ export interface FrameSource {
    * (a cursor) compares it and seeks again after a change.
    */
   readonly residency: Int32Array
+  /** By slot: lookups set it to 1 for every frame they pass, so that it is not the next to leave. */
+  readonly recency: Int32Array
   /**
    * Makes an absent frame resident and returns its slot. Throws {@link FrameAbsent} when the caller may not block,
-   * `HOLT_CORRUPT` when the stored frame fails its checks, `HOLT_IO` when it cannot be read.
+   * `HOLT_CORRUPT` when the stored frame fails its checks, `HOLT_IO` when it cannot be read. `forWalk`: for a walk over
+   * many frames, which should not drive out those that lookups come back to.
    */
-  fault(id: BlobId): Slot
+  fault(id: BlobId, forWalk?: boolean): Slot
+  /**
+   * For a lookup: the slot in which bytes [fromBytes, toBytes) of a frame are good, read with the pages around them if need
+   * be. `pageTable` may go on calling the frame absent, and the slot's other bytes may be anything. It is the same slot
+   * for one frame until another method, or this one with another id, is called. Throws as {@link fault} does. Without it
+   * every miss loads its frame.
+   */
+  readPages?(id: BlobId, fromBytes: number, toBytes: number): Slot
   /**
    * The slot in which this resident frame may be changed now: the same, or a fresh copy when the old one is being
    * written out. Marks it dirty.

@@ -50,7 +50,7 @@ export class FrameReader {
   enter(id: number): void {
     const { source } = this
     let slot = source.pageTable[id] as number | undefined
-    if (slot === undefined || slot <= 0) slot = source.fault(existingBlob(id))
+    if (slot === undefined || slot <= 0) slot = source.fault(existingBlob(id), true)
     const { slab } = source
     const segment = slab.segments[slot >>> slab.segmentShift]
     this.blob = id

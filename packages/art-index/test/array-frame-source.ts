@@ -17,6 +17,7 @@ export class ArrayFrameSource implements FrameSource {
   readonly slab: Slab
   readonly pageTable: Int32Array
   readonly residency = new Int32Array(1)
+  readonly recency: Int32Array
   readonly moveOnWrite: boolean
   /** Whether `fault` may load a frame; else it throws `FrameAbsent`. */
   mayBlock = true
@@ -29,6 +30,7 @@ export class ArrayFrameSource implements FrameSource {
   constructor(options: ArrayFrameSourceOptions) {
     this.slab = Slab.create({ frameCount: options.frames })
     this.pageTable = new Int32Array(options.frames + 2)
+    this.recency = new Int32Array(options.frames + 1)
     this.moveOnWrite = options.moveOnWrite ?? false
   }
 
@@ -56,6 +58,11 @@ export class ArrayFrameSource implements FrameSource {
     this.#evicted.set(id, this.slab.bytes(slot).slice())
     this.#release(slot)
     this.pageTable[id] = -1
+  }
+
+  /** The bytes of an evicted frame. */
+  evictedBytes(id: BlobId): Uint8Array | undefined {
+    return this.#evicted.get(id)
   }
 
   fault(id: BlobId): Slot {

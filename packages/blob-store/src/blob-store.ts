@@ -24,12 +24,15 @@ export interface BlobStore {
   /** Each blob into its own buffer, at queue depth. The first error is reported, after all have come back. */
   readMany(reads: readonly BlobRead[]): Promise<void>
   /**
-   * Fills `into` with the bytes from `offsetBytes` on; both multiples of a page. Pages not in use become zeros. Only with
-   * `supports.rangedReads`.
+   * Fills `into` with the bytes from `offsetBytes` on; both multiples of a page. Pages not in use become zeros. `header`
+   * is the blob's page 0, if the caller has read it before: it need not be read again to check the others. Throws
+   * `HOLT_BUSY` when the blob was written anew since. Only with `supports.rangedReads`.
    */
-  readRange(id: BlobId, offsetBytes: number, into: Uint8Array): Promise<void>
+  readRange(id: BlobId, offsetBytes: number, into: Uint8Array, header?: Uint8Array): Promise<void>
   /** As `read`, blocking. Only with `supports.syncReads`. */
   readSync(id: BlobId, into: Uint8Array): void
+  /** As `readRange`, blocking. Only with `supports.syncReads` and `supports.rangedReads`. */
+  readRangeSync(id: BlobId, offsetBytes: number, into: Uint8Array, header?: Uint8Array): void
 
   /** Stages one frame. `frame` must not change until it settles, except that the store fills in the envelope. */
   write(id: BlobId, frame: Uint8Array): Promise<void>

@@ -12,12 +12,13 @@ import { HoltError } from '@holt/errors'
 import type { BlobStore } from './blob-store.js'
 import { BlobIdSet } from './blob-id-set.js'
 import { FrameChanges } from './frame-changes.js'
+import { CHUNK_BYTES, type PageRun, type PartialFrame, PartialFrames } from './partial-frames.js'
 import type { SharedFrames } from './shared-frames.js'
 import { CLEAN, DIRTY, FLUSHING, FREE, LOADING, SUPERSEDED, SlotTable } from './slot-table.js'
 
 export interface BufferManagerOptions {
   /** Where absent frames come from. */
-  readonly store: Pick<BlobStore, 'read' | 'readSync' | 'supports'>
+  readonly store: Pick<BlobStore, 'read' | 'readSync' | 'readRange' | 'readRangeSync' | 'supports'>
   /** Frames that the cache should hold at most. It grows beyond only when one operation cannot do with them. */
   readonly capacityFrames: number
   /** Frames that it may grow to in the extreme; address space only. Default twice the capacity and 16 384 more. */
@@ -38,7 +39,16 @@ export interface CacheStats {
   readonly residentFrames: number
   readonly dirtyFrames: number
   readonly flushingFrames: number
+  /** Frames that were read whole, or whose last missing pages were. */
   readonly loads: number
+  /** Reads of whole frames, failed ones not counted, and their bytes. */
+  readonly wholeReads: number
+  readonly wholeReadBytes: number
+  /** Reads of a few pages of a frame, and their bytes. */
+  readonly pageReads: number
+  readonly pageReadBytes: number
+  /** Frames of which only some pages are in memory. They count as resident here. */
+  readonly partialFrames: number
   readonly evictions: number
   /** Frames copied because they were changed while being written out. */
   readonly copiesOnWrite: number
@@ -52,7 +62,11 @@ export interface CacheStats {
  * One thread owns it. A frame that is being written out is immutable: who changes it gets a copy in another slot, and
  * the page table is swapped. So a cut copies nothing and stops nobody.
  *
- * Eviction is second chance over clean, unpinned slots. `writable`, `allocate` and `free` never evict and never fail
+ * A lookup that misses a frame reads only the pages on its way, see {@link readPages}: a descent sees few of them. Reads
+ * of whole frames are for changes, for walks, and for frames whose pages are asked for again and again.
+ *
+ * Eviction is second chance over clean, unpinned slots. Lookups, loads and changes give a frame its second chance, walks
+ * do not: what a walk loads replaces what it loaded before. `writable`, `allocate` and `free` never evict and never fail
  * for lack of slots: the slab grows for them. Operations call {@link reserve} first, so that growing stays the
  * exception.
  */
@@ -61,6 +75,8 @@ export class BufferManager {
   readonly slots: SlotTable
   readonly pageTable: Int32Array
   readonly residency: Int32Array
+  /** The clock bits: who looks a key up sets that of each frame it passes. */
+  readonly recency: Int32Array
   /** Whether {@link fault} may read from the store, blocking. When false it throws {@link FrameAbsent}. */
   mayBlock = true
 
@@ -73,6 +89,12 @@ export class BufferManager {
   readonly #absent = new FrameAbsent(blobId(0))
   /** Reads under way; promises cannot live in shared memory, so every thread keeps its own. */
   readonly #loading = new Map<BlobId, Promise<void>>()
+  /** Runs of pages under way, by id and first chunk. */
+  readonly #loadingPages = new Map<number, Promise<void>>()
+  readonly #partials: PartialFrames
+  /** Blobs that walks loaded, oldest first: at most {@link #scanLimit}. */
+  readonly #scanned: BlobId[] = []
+  readonly #scanLimit: number
   readonly #capacity: number
   /** Since frames are shared: keeps readers out of those that are being changed. */
   #changes: FrameChanges | undefined
@@ -80,6 +102,10 @@ export class BufferManager {
   #dirty = 0
   #absentFrames = 0
   #loads = 0
+  #wholeReads = 0
+  #wholeReadBytes = 0
+  #pageReads = 0
+  #pageReadBytes = 0
   #evictions = 0
   #copies = 0
   #overshoot = 0
@@ -105,6 +131,9 @@ export class BufferManager {
     this.slots = SlotTable.create(maxFrames + 1)
     this.pageTable = new Int32Array(new SharedArrayBuffer((MAX_BLOB_ID + 1) * 4))
     this.residency = new Int32Array(new SharedArrayBuffer(4))
+    this.recency = this.slots.clock
+    this.#partials = new PartialFrames(this.slab, this.slots.pins, Math.max(2, capacity >>> 3))
+    this.#scanLimit = Math.max(2, capacity >>> 3)
     for (const id of options.blobsInUse ?? []) {
       this.#inUse.add(id)
       this.#absentFrames += 1
@@ -113,10 +142,71 @@ export class BufferManager {
 
   // ---- what the index asks -------------------------------------------------------------------------------------
 
-  /** Makes an absent frame resident, blocking, and returns its slot. Throws `FrameAbsent` unless {@link mayBlock}. */
-  fault(id: BlobId): Slot {
+  /**
+   * Makes an absent frame resident, blocking, and returns its slot. Throws `FrameAbsent` unless {@link mayBlock}.
+   * `forWalk`: for a walk over many frames, which will hardly come back to it.
+   */
+  fault(id: BlobId, forWalk = false): Slot {
     const present = this.pageTable[id]
     if (present > 0) return present as Slot
+    this.#checkAbsent(id, 0, 0)
+    const slot = this.#partials.take(id)?.slot ?? this.#takeSlot(forWalk)
+    try {
+      this.#store.readSync(id, this.slab.bytes(slot))
+    } catch (error) {
+      this.#release(slot)
+      throw error
+    }
+    this.#countWhole(slot)
+    this.#install(id, slot, forWalk)
+    return slot
+  }
+
+  /**
+   * The slot in which bytes [fromBytes, toBytes) of the frame are good, for one descent; they are read, blocking, if they
+   * are not in memory. The frame stays absent for everybody else, and the slot its own until the next call of any method
+   * for another id. Throws `FrameAbsent` unless {@link mayBlock}, `HOLT_CORRUPT` for bytes that fail their checks or that
+   * the frame does not use.
+   *
+   * Once a frame's pages were asked for often enough it is read whole.
+   */
+  readPages(id: BlobId, fromBytes: number, toBytes: number): Slot {
+    for (;;) {
+      const present = this.pageTable[id]
+      if (present > 0) return present as Slot
+      const partial = this.#partials.get(id)
+      const run = wantedOf(partial, fromBytes, toBytes)
+      if (partial !== undefined && run === undefined) {
+        partial.recent = true
+        return partial.slot
+      }
+      if (run === undefined || this.#isBetterWhole(partial)) return this.fault(id)
+      this.#checkAbsent(id, fromBytes, toBytes)
+      if (partial !== undefined) {
+        const into = partial.bytes.subarray(run.offsetBytes, run.offsetBytes + run.lengthBytes)
+        this.#store.readRangeSync(id, run.offsetBytes, into, partial.header)
+        this.#added(partial, run)
+      } else {
+        const slot = this.#takePartialSlot()
+        try {
+          this.#store.readRangeSync(id, 0, this.slab.bytes(slot).subarray(0, CHUNK_BYTES))
+        } catch (error) {
+          this.#release(slot)
+          throw error
+        }
+        this.#begin(id, slot)
+      }
+    }
+  }
+
+  /** Whether a frame is to be read whole though only pages of it are wanted. */
+  #isBetterWhole(partial: PartialFrame | undefined): boolean {
+    if (!this.#store.supports.rangedReads) return true
+    return partial?.isWorthWhole(this.residentFrames < this.#capacity) ?? false
+  }
+
+  /** Throws unless an absent frame may be read here and now. */
+  #checkAbsent(id: BlobId, fromBytes: number, toBytes: number): void {
     if (!this.#inUse.has(id) || this.#leaving.has(id))
       throw new HoltError(
         'HOLT_CORRUPT',
@@ -124,6 +214,8 @@ export class BufferManager {
       )
     if (!this.mayBlock) {
       this.#absent.id = id
+      this.#absent.fromBytes = fromBytes
+      this.#absent.toBytes = toBytes
       throw this.#absent
     }
     if (!this.#store.supports.syncReads) {
@@ -132,15 +224,6 @@ export class BufferManager {
         `blob ${String(id)} is not in memory and this store cannot read without waiting; use the asynchronous call`,
       )
     }
-    const slot = this.#takeSlot()
-    try {
-      this.#store.readSync(id, this.slab.bytes(slot))
-    } catch (error) {
-      this.#release(slot)
-      throw error
-    }
-    this.#install(id, slot)
-    return slot
   }
 
   writable(id: BlobId): Slot {
@@ -206,6 +289,8 @@ export class BufferManager {
     this.#leaving.add(id)
     if (slot <= 0) {
       this.#absentFrames -= 1
+      const partial = this.#partials.take(id)
+      if (partial !== undefined) this.#release(partial.slot)
       // Another word: a load that is under way finds it changed and drops what it has read.
       Atomics.store(this.pageTable, id, this.#moved() | 0x8000_0000)
       return
@@ -247,9 +332,9 @@ export class BufferManager {
 
   /**
    * Loads a frame without blocking and pins it: it stays until {@link unpin}. Loading what is resident only pins.
-   * Of a blob that was given up it loads nothing. Rejects as `BlobStore.read` does.
+   * `forWalk` as for {@link fault}. Of a blob that was given up it loads nothing. Rejects as `BlobStore.read` does.
    */
-  async load(id: BlobId): Promise<void> {
+  async load(id: BlobId, forWalk = false): Promise<void> {
     while (this.pageTable[id] <= 0) {
       if (this.#leaving.has(id)) return
       const underWay = this.#loading.get(id)
@@ -257,12 +342,13 @@ export class BufferManager {
         await underWay
         continue
       }
-      const slot = this.#takeSlot()
+      const slot = this.#takeSlot(forWalk)
       const word = this.pageTable[id]
       const reading = this.#store.read(id, this.slab.bytes(slot)).then(
         () => {
+          this.#countWhole(slot)
           // A blocking read may have been faster, or the blob may be gone: then this copy is dropped.
-          if (this.pageTable[id] === word) this.#install(id, slot)
+          if (this.pageTable[id] === word) this.#install(id, slot, forWalk)
           else this.#release(slot)
         },
         (error: unknown) => {
@@ -280,14 +366,73 @@ export class BufferManager {
     Atomics.add(this.slots.pins, this.pageTable[id], 1)
   }
 
+  /**
+   * Reads what {@link readPages} would, without blocking, and pins it: frame or pages stay until {@link unpin}. `toBytes`
+   * 0 stands for the whole frame. Of a blob that was given up it reads nothing. Rejects as `BlobStore.readRange` does.
+   */
+  async loadPages(id: BlobId, fromBytes: number, toBytes: number): Promise<void> {
+    while (this.pageTable[id] <= 0) {
+      if (this.#leaving.has(id)) return
+      const partial = this.#partials.get(id)
+      const run = toBytes === 0 ? undefined : wantedOf(partial, fromBytes, toBytes)
+      if (partial !== undefined && toBytes !== 0 && run === undefined) {
+        partial.recent = true
+        Atomics.add(this.slots.pins, partial.slot, 1)
+        return
+      }
+      if (run === undefined || this.#isBetterWhole(partial)) {
+        await this.load(id)
+        return
+      }
+      const key = id * MAX_CHUNKS + run.offsetBytes / CHUNK_BYTES
+      const underWay = this.#loadingPages.get(key)
+      if (underWay !== undefined) {
+        await underWay
+        continue
+      }
+      const reading = this.#readRun(id, run, partial)
+      this.#loadingPages.set(key, reading)
+      try {
+        await reading
+      } finally {
+        this.#loadingPages.delete(key)
+      }
+    }
+    Atomics.add(this.slots.pins, this.pageTable[id], 1)
+  }
+
+  /** Into memory of its own first: a slot may go to another frame while the read is under way. */
+  async #readRun(id: BlobId, run: PageRun, partial: PartialFrame | undefined): Promise<void> {
+    const word = this.pageTable[id]
+    const bytes = new Uint8Array(run.lengthBytes)
+    try {
+      await this.#store.readRange(id, run.offsetBytes, bytes, partial?.header.slice())
+    } catch (error) {
+      // Whose blob was given up, or written anew, meanwhile looks again; the same fault again is one.
+      if (this.pageTable[id] === word && this.#partials.get(id) === partial) throw error
+      return
+    }
+    // The frame was loaded whole, or dropped, meanwhile: the caller looks again.
+    if (this.pageTable[id] !== word || this.#partials.get(id) !== partial) return
+    if (partial !== undefined) {
+      partial.bytes.set(bytes, run.offsetBytes)
+      this.#added(partial, run)
+    } else {
+      const slot = this.#takePartialSlot()
+      this.slab.bytes(slot).set(bytes)
+      this.#begin(id, slot)
+    }
+  }
+
   /** As {@link load}, blocking. Throws as {@link fault} does. */
   pin(id: BlobId): void {
     Atomics.add(this.slots.pins, this.fault(id), 1)
   }
 
-  /** Takes back one pin of `load` or `pin`. */
+  /** Takes back one pin of `load`, `loadPages` or `pin`. */
   unpin(id: BlobId): void {
-    const slot = this.pageTable[id]
+    const word = this.pageTable[id]
+    const slot = word > 0 ? word : (this.#partials.get(id)?.slot ?? 0)
     if (slot > 0 && this.slots.pins[slot] > 0) Atomics.sub(this.slots.pins, slot, 1)
   }
 
@@ -296,7 +441,8 @@ export class BufferManager {
    * are dirty, being written out or pinned: wait for a checkpoint, then ask again.
    */
   reserve(frames: number): boolean {
-    while (this.residentFrames + frames > this.#capacity) if (!this.#evictOne()) return false
+    while (this.residentFrames + frames > this.#capacity)
+      if (!this.#evictOne() && !this.#dropPartial()) return false
     return true
   }
 
@@ -362,6 +508,11 @@ export class BufferManager {
       dirtyFrames: this.dirtyFrames,
       flushingFrames: this.#count(FLUSHING) + this.#count(SUPERSEDED),
       loads: this.#loads,
+      wholeReads: this.#wholeReads,
+      wholeReadBytes: this.#wholeReadBytes,
+      pageReads: this.#pageReads,
+      pageReadBytes: this.#pageReadBytes,
+      partialFrames: this.#partials.count,
       evictions: this.#evictions,
       copiesOnWrite: this.#copies,
       overshootFrames: this.#overshoot,
@@ -379,9 +530,50 @@ export class BufferManager {
   }
 
   /** A slot for a load: within the capacity if anything can be evicted. */
-  #takeSlot(): Slot {
-    while (this.residentFrames >= this.#capacity) if (!this.#evictOne()) break
+  #takeSlot(forWalk = false): Slot {
+    while (this.residentFrames >= this.#capacity)
+      if (!(forWalk && this.#evictScanned()) && !this.#evictOne() && !this.#dropPartial()) break
     return this.#growSlot()
+  }
+
+  /** A slot for a partial frame: that of another one, if there are many. */
+  #takePartialSlot(): Slot {
+    if (this.#partials.isFull) this.#dropPartial()
+    return this.#takeSlot()
+  }
+
+  #dropPartial(): boolean {
+    const partial = this.#partials.takeOldest()
+    if (partial === undefined) return false
+    this.#release(partial.slot)
+    return true
+  }
+
+  #begin(id: BlobId, slot: Slot): void {
+    const partial = this.#partials.begin(id, slot)
+    this.#countPages(CHUNK_BYTES)
+    if (partial.isWhole) this.#complete(partial)
+  }
+
+  #added(partial: PartialFrame, run: PageRun): void {
+    partial.add(run)
+    this.#countPages(run.lengthBytes)
+    if (partial.isWhole) this.#complete(partial)
+  }
+
+  #complete({ id, slot }: PartialFrame): void {
+    this.#partials.take(id)
+    this.#install(id, slot, false)
+  }
+
+  #countPages(bytes: number): void {
+    this.#pageReads += 1
+    this.#pageReadBytes += bytes
+  }
+
+  #countWhole(slot: Slot): void {
+    this.#wholeReads += 1
+    this.#wholeReadBytes += usedPages(this.slab.bytes(slot)) * PAGE_BYTES
   }
 
   /** A slot without evicting anything. */
@@ -403,10 +595,18 @@ export class BufferManager {
     return slot
   }
 
-  #install(id: BlobId, slot: Slot): void {
+  #install(id: BlobId, slot: Slot, forWalk: boolean): void {
     this.#loads += 1
     this.#absentFrames -= 1
+    const partial = this.#partials.take(id)
+    if (partial !== undefined) {
+      Atomics.store(this.slots.pins, slot, this.slots.pins[partial.slot])
+      this.#release(partial.slot)
+    }
     this.#name(id, slot, CLEAN)
+    if (!forWalk) return
+    this.slots.clock[slot] = 0
+    if (this.#scanned.push(id) > this.#scanLimit) this.#scanned.shift()
   }
 
   #name(id: BlobId, slot: Slot, state: typeof CLEAN | typeof DIRTY): void {
@@ -433,9 +633,29 @@ export class BufferManager {
     this.slab.release(slot)
   }
 
+  /** What a walk loaded first of all that it has loaded, once that is many frames, and if nobody else has used it since. */
+  #evictScanned(): boolean {
+    const { clock, pins, states } = this.slots
+    while (this.#scanned.length >= this.#scanLimit) {
+      const id = this.#scanned.shift() ?? blobId(0)
+      const slot = this.pageTable[id]
+      if (slot <= 0 || states[slot] !== CLEAN || pins[slot] !== 0 || clock[slot] !== 0) continue
+      this.#evict(slot as Slot)
+      return true
+    }
+    return false
+  }
+
+  #evict(slot: Slot): void {
+    this.#unname(blobId(this.slots.blobIds[slot]), slot)
+    this.#release(slot)
+    this.#evictions += 1
+    this.#absentFrames += 1
+  }
+
   /** Second chance: the hand clears clock bits until it meets a clean, unpinned slot without one. */
   #evictOne(): boolean {
-    const { clock, pins, states, blobIds } = this.slots
+    const { clock, pins, states } = this.slots
     const last = this.slab.frameCount
     for (let steps = 2 * last; steps > 0; steps--) {
       this.#hand = this.#hand >= last ? 1 : this.#hand + 1
@@ -445,14 +665,24 @@ export class BufferManager {
         clock[slot] = 0
         continue
       }
-      this.#unname(blobId(blobIds[slot]), slot)
-      this.#release(slot)
-      this.#evictions += 1
-      this.#absentFrames += 1
+      this.#evict(slot)
       return true
     }
     return false
   }
+}
+
+/** Chunks of a frame at most. */
+const MAX_CHUNKS = FRAME_BYTES / CHUNK_BYTES
+const FIRST_CHUNK: PageRun = { offsetBytes: 0, lengthBytes: CHUNK_BYTES }
+
+/** What is to be read next for these bytes: the first chunk before any other. */
+function wantedOf(
+  partial: PartialFrame | undefined,
+  fromBytes: number,
+  toBytes: number,
+): PageRun | undefined {
+  return partial === undefined ? FIRST_CHUNK : partial.missing(fromBytes, toBytes)
 }
 
 /**

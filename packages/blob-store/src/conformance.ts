@@ -311,6 +311,39 @@ export function conformance(options: ConformanceOptions): void {
     }
   })
 
+  test('readRange with page 0 at hand gives the same pages, and none of another image', async ({ store }) => {
+    if (!store.supports.rangedReads) return
+    await store.write(one, frameOf(1, 100))
+    const whole = emptyFrame()
+    await store.readRange(one, 0, whole)
+    const header = whole.slice(0, PAGE_BYTES)
+    const ways = [
+      (offset: number, into: Uint8Array) => store.readRange(one, offset, into, header),
+      ...(store.supports.syncReads
+        ? [
+            async (offset: number, into: Uint8Array) => {
+              store.readRangeSync(one, offset, into, header)
+            },
+          ]
+        : []),
+    ]
+    for (const read of ways) {
+      for (const [offset, length] of [
+        [0, PAGE_BYTES],
+        [PAGE_BYTES, PAGE_BYTES],
+        [98 * PAGE_BYTES, 4 * PAGE_BYTES],
+        [120 * PAGE_BYTES, PAGE_BYTES],
+      ] as const) {
+        const into = new Uint8Array(length).fill(9)
+        await read(offset, into)
+        assert.equal(Buffer.compare(into, whole.subarray(offset, offset + length)), 0)
+      }
+    }
+    await store.write(one, frameOf(2, 100))
+    for (const read of ways)
+      await assertRejects(() => read(5 * PAGE_BYTES, new Uint8Array(PAGE_BYTES)), 'HOLT_BUSY')
+  })
+
   // ---- removing ------------------------------------------------------------------------------------------------
 
   test('a removal is staged: gone here, there after reopening', async (target) => {
@@ -565,6 +598,11 @@ export function conformance(options: ConformanceOptions): void {
         if (store.supports.rangedReads) {
           const page = offset - (offset % PAGE_BYTES)
           await assertRejects(() => store.readRange(one, page, new Uint8Array(PAGE_BYTES)), 'HOLT_CORRUPT')
+          if (store.supports.syncReads) {
+            assertThrows(() => {
+              store.readRangeSync(one, page, new Uint8Array(PAGE_BYTES))
+            }, 'HOLT_CORRUPT')
+          }
         }
         await store.write(one, frameOf(1))
         await store.flush(NOTE)

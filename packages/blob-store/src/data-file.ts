@@ -1,6 +1,7 @@
 import { type BlobId, FRAME_BYTES, PAGE_BYTES, usedPages } from '@holt/blob-buf-pool'
 import { HoltError, isHoltError } from '@holt/errors'
 import type { Io, IoFile, Transfer } from '@holt/uring-native'
+import { crc32c } from '@holt/uring-native/crc32c'
 import { checkHeaderPage, checkPages } from './frame-envelope.js'
 import type { Mapping } from './mapping-table.js'
 
@@ -69,31 +70,51 @@ export class FrameReader {
     checkPages(frame, frame.subarray(PAGE_BYTES, place.pages * PAGE_BYTES), 1, id, this.#where(place))
   }
 
-  /** Whole pages; page 0 is read along, since it holds the checksums of the others. Pages not in use become zeros. */
-  async readRange(id: BlobId, offsetBytes: number, into: Uint8Array): Promise<void> {
+  /**
+   * Whole pages. Page 0 is read along, since it holds the checksums of the others, unless the caller has it already as
+   * `header`. Pages not in use become zeros.
+   */
+  async readRange(id: BlobId, offsetBytes: number, into: Uint8Array, header?: Uint8Array): Promise<void> {
     let place = this.#placeOf(id)
-    const page0 = new Uint8Array(PAGE_BYTES)
     for (;;) {
-      const start = place.diskSlot * FRAME_BYTES
-      const where = this.#where(place)
+      this.#checkCurrent(id, header, place)
+      const range = rangeOf(place, offsetBytes, into, header)
       try {
-        // A range from page 0 on brings page 0 itself.
-        const storedBytes = Math.min(into.length, Math.max(0, place.pages * PAGE_BYTES - offsetBytes))
-        const there = into.subarray(0, storedBytes)
-        const transfers: Transfer[] = []
-        if (storedBytes > 0) transfers.push({ offsetBytes: start + offsetBytes, bytes: there })
-        if (offsetBytes > 0) transfers.unshift({ offsetBytes: start, bytes: page0 })
-        await this.#io.readMany(this.#file, transfers)
-        const header = offsetBytes > 0 ? page0 : into.subarray(0, PAGE_BYTES)
-        checkHeaderPage(header, id, place.headerCrc, where)
-        const firstPage = Math.max(1, offsetBytes / PAGE_BYTES)
-        checkPages(header, there.subarray(firstPage * PAGE_BYTES - offsetBytes), firstPage, id, where)
-        into.fill(0, storedBytes)
+        await this.#io.readMany(this.#file, range.transfers)
+        this.#checkRange(id, range, place)
         return
       } catch (error) {
         place = this.#movedFrom(id, place, error)
       }
     }
+  }
+
+  readRangeSync(id: BlobId, offsetBytes: number, into: Uint8Array, header?: Uint8Array): void {
+    let place = this.#placeOf(id)
+    for (;;) {
+      this.#checkCurrent(id, header, place)
+      const range = rangeOf(place, offsetBytes, into, header)
+      try {
+        for (const { offsetBytes: at, bytes } of range.transfers) this.#io.readSync(this.#file, at, bytes)
+        this.#checkRange(id, range, place)
+        return
+      } catch (error) {
+        place = this.#movedFrom(id, place, error)
+      }
+    }
+  }
+
+  #checkRange(id: BlobId, range: PageRange, place: Mapping): void {
+    const where = this.#where(place)
+    // A header that was handed in was compared with the manifest's checksum already.
+    if (!range.isKnownHeader) checkHeaderPage(range.header, id, place.headerCrc, where)
+    checkPages(range.header, range.pages, range.firstPage, id, where)
+  }
+
+  /** The pages a caller has and those it wants now must be of one image. */
+  #checkCurrent(id: BlobId, header: Uint8Array | undefined, place: Mapping): void {
+    if (header === undefined || crc32c(header, 0, PAGE_BYTES, 0) === place.headerCrc) return
+    throw new HoltError('HOLT_BUSY', `blob ${String(id)} was written anew since its first page was read`)
   }
 
   #placeOf(id: BlobId): Mapping {
@@ -126,6 +147,34 @@ export class FrameReader {
 /** The part of a frame that is stored there. */
 function stored(into: Uint8Array, { pages }: Mapping): Uint8Array {
   return into.subarray(0, pages * PAGE_BYTES)
+}
+
+interface PageRange {
+  readonly transfers: readonly Transfer[]
+  readonly header: Uint8Array
+  readonly isKnownHeader: boolean
+  /** Number of the first of `pages`, which are not page 0. */
+  readonly firstPage: number
+  readonly pages: Uint8Array
+}
+
+/** What to read where for the pages of `into`, and what of it to check against which page 0. */
+function rangeOf(place: Mapping, offsetBytes: number, into: Uint8Array, known?: Uint8Array): PageRange {
+  const start = place.diskSlot * FRAME_BYTES
+  const storedBytes = Math.min(into.length, Math.max(0, place.pages * PAGE_BYTES - offsetBytes))
+  const there = into.subarray(0, storedBytes)
+  into.fill(0, storedBytes)
+  const transfers: Transfer[] = []
+  if (storedBytes > 0) transfers.push({ offsetBytes: start + offsetBytes, bytes: there })
+  // A range from page 0 on brings page 0 itself.
+  if (offsetBytes === 0) {
+    const header = into.subarray(0, PAGE_BYTES)
+    return { transfers, header, isKnownHeader: false, firstPage: 1, pages: there.subarray(PAGE_BYTES) }
+  }
+  const header = known ?? new Uint8Array(PAGE_BYTES)
+  if (known === undefined) transfers.unshift({ offsetBytes: start, bytes: header })
+  const isKnownHeader = known !== undefined
+  return { transfers, header, isKnownHeader, firstPage: offsetBytes / PAGE_BYTES, pages: there }
 }
 
 /** The data file as the writing thread sees it. */

@@ -176,22 +176,30 @@ export class FileBlobStore implements BlobStore {
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
-  async readRange(id: BlobId, offsetBytes: number, into: Uint8Array): Promise<void> {
+  async readRange(id: BlobId, offsetBytes: number, into: Uint8Array, header?: Uint8Array): Promise<void> {
     assertRange(offsetBytes, into)
-    await (await this.#readerOf(id)).readRange(id, offsetBytes, into)
+    await (await this.#readerOf(id)).readRange(id, offsetBytes, into, header)
   }
 
   /** Throws `HOLT_BUSY` when another instance made the data file and this one has not read anything else since. */
   readSync(id: BlobId, into: Uint8Array): void {
     assertFrameBytes(into)
+    this.#openedReader(id).readSync(id, into)
+  }
+
+  /** Throws `HOLT_BUSY` as {@link readSync} does, too. */
+  readRangeSync(id: BlobId, offsetBytes: number, into: Uint8Array, header?: Uint8Array): void {
+    assertRange(offsetBytes, into)
+    this.#openedReader(id).readRangeSync(id, offsetBytes, into, header)
+  }
+
+  #openedReader(id: BlobId): FrameReader {
     this.#assertThere(id)
-    if (this.#reader === undefined) {
-      throw new HoltError(
-        'HOLT_BUSY',
-        `${this.#dataPath} was made by another instance since: await settle() or read() first`,
-      )
-    }
-    this.#reader.readSync(id, into)
+    if (this.#reader !== undefined) return this.#reader
+    throw new HoltError(
+      'HOLT_BUSY',
+      `${this.#dataPath} was made by another instance since: await settle() or read() first`,
+    )
   }
 
   #locate(id: BlobId): Mapping | undefined {

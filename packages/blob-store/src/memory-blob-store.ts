@@ -55,11 +55,19 @@ export class MemoryBlobStore implements BlobStore {
     for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
-  async readRange(id: BlobId, offsetBytes: number, into: Uint8Array): Promise<void> {
+  readRangeSync(id: BlobId, offsetBytes: number, into: Uint8Array, header?: Uint8Array): void {
     assertRange(offsetBytes, into)
-    const stored = this.#frameOf(id).subarray(offsetBytes, offsetBytes + into.byteLength)
+    const frame = this.#frameOf(id)
+    if (header !== undefined && Buffer.compare(header, frame.subarray(0, PAGE_BYTES)) !== 0) {
+      throw new HoltError('HOLT_BUSY', `blob ${String(id)} was written anew since its first page was read`)
+    }
+    const stored = frame.subarray(offsetBytes, offsetBytes + into.byteLength)
     into.set(stored)
     into.fill(0, stored.length)
+  }
+
+  async readRange(id: BlobId, offsetBytes: number, into: Uint8Array, header?: Uint8Array): Promise<void> {
+    this.readRangeSync(id, offsetBytes, into, header)
   }
 
   has(id: BlobId): boolean {

@@ -5,6 +5,7 @@
  * ```
  *   FREE ──allocate──► DIRTY ──cut──► FLUSHING ──commit──► CLEAN ──evict──► FREE
  *   FREE ──load──► LOADING ──► CLEAN ──first change──► DIRTY
+ *                  LOADING holds a partial frame, too: one that the page table does not name
  *   FLUSHING ──changed or freed meanwhile──► SUPERSEDED ──commit or failure──► FREE
  *   FLUSHING ──failure──► DIRTY
  * ```

@@ -16,6 +16,12 @@ class ByteStore {
     if (this.failure !== undefined) throw this.failure
     into.fill(this.fill.get(id) ?? 0)
   }
+  readRangeSync(): void {
+    throw new Error('no ranged reads')
+  }
+  readRange(): Promise<void> {
+    return Promise.reject(new Error('no ranged reads'))
+  }
   async read(id: BlobId, into: Uint8Array): Promise<void> {
     await this.gate
     this.readSync(id, into)

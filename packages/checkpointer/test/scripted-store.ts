@@ -32,6 +32,9 @@ export class ScriptedStore implements BlobStore {
   readRange(): Promise<void> {
     return Promise.reject(new Error('no ranged reads'))
   }
+  readRangeSync(): void {
+    throw new Error('no ranged reads')
+  }
   write(id: BlobId, frame: Uint8Array): Promise<void> {
     return this.writeMany([{ id, frame }])
   }

@@ -5,6 +5,7 @@ import type { Checkpointer } from '@holt/checkpointer'
 import { HoltError, isHoltError } from '@holt/errors'
 import type { JournalContract } from '@holt/journal'
 import type { Io } from '@holt/uring-native'
+import { AsyncReads } from './async-reads.js'
 import type { Durability } from './durability.js'
 import { applyEffect } from './apply-effect.js'
 import { CommittedTree } from './committed-tree.js'
@@ -86,6 +87,7 @@ export class Engine {
   readonly checkpointer: Checkpointer | undefined
   readonly durability: Durability
   readonly pages = new ScanPages(this)
+  readonly asyncReads: AsyncReads
 
   readonly #start: (seqFloor: number) => Promise<void>
   readonly #turns: TurnGuard
@@ -123,6 +125,7 @@ export class Engine {
     this.reclaimer = new Reclaimer(parts.index, parts.frames, parts.checkpointer, () => {
       parts.checkpointer?.changed(parts.journal?.appendedBytes ?? 0)
     })
+    this.asyncReads = new AsyncReads(this)
   }
 
   /** The newest commit seq handed out. */

@@ -6,6 +6,7 @@ import type { KeyCodec } from './key-encoding.js'
 import { LIMITS, TREE_ID_BYTES } from './limits.js'
 import { resumeAt } from './list-token.js'
 import { type Operation, renamePrefixOf } from './operation.js'
+import { type AsyncTreeParts, listEntries, prefetchKeys, scanEntries } from './async-tree.js'
 import {
   checkLimit,
   cursorOptions,
@@ -154,6 +155,84 @@ export class Tree<K, V> {
       }
     } finally {
       pages.give(page)
+    }
+  }
+
+  // ---- reading without waiting for the disk --------------------------------------------------------------------
+
+  /** As `get`, for what may not be in memory: it is read by promise, and the event loop goes on. */
+  getAsync(key: K): Promise<V | undefined> {
+    return this.#findAsync(key, (isThere) => {
+      const { index } = this.#engine
+      return isThere ? this.#values.decode(index.foundBytes, index.foundOffset, index.foundLength) : undefined
+    })
+  }
+
+  /** As `getRecord`, by promise. */
+  getRecordAsync(key: K): Promise<VersionedValue<V> | undefined> {
+    return this.#findAsync(key, (isThere) => {
+      if (!isThere) return undefined
+      const { index } = this.#engine
+      const version = index.foundVersion as Version
+      return { value: this.#values.decode(index.foundBytes, index.foundOffset, index.foundLength), version }
+    })
+  }
+
+  /** As `has`, by promise. */
+  hasAsync(key: K): Promise<boolean> {
+    return this.#findAsync(key, (isThere) => isThere)
+  }
+
+  /**
+   * As `scan`, by promise: loads what it comes to, several frames at a time, gives the event loop its turn by time, and
+   * holds nothing between steps.
+   */
+  scanAsync(range: RangeOptions<K> & DelimiterOptions<K>): AsyncIterableIterator<Entry<K, V>>
+  scanAsync(range?: RangeOptions<K>): AsyncIterableIterator<KeyEntry<K, V>>
+  scanAsync(range: RangeOptions<K> = {}): AsyncIterableIterator<Entry<K, V>> {
+    this.#engine.assertOpen()
+    if ('after' in range)
+      throw new HoltError('HOLT_INVALID_ARGUMENT', "'after' is an option of list(), not of a scan")
+    const limit = checkLimit(range.limit, Infinity)
+    return scanEntries(this.#async(), cursorOptions(this.#id, this.#keys, range), limit)
+  }
+
+  /** As `list`, by promise. Tokens of either serve the other. */
+  listAsync(options: ListOptions<K> & DelimiterOptions<K>): Promise<Listing<K, V>>
+  listAsync(options?: Omit<ListOptions<K>, 'delimiter'>): Promise<Listing<K, V, KeyEntry<K, V>>>
+  async listAsync(options: ListOptions<K> = {}): Promise<Listing<K, V>> {
+    this.#engine.assertOpen()
+    const query = cursorOptions(this.#id, this.#keys, options)
+    const limit = Math.min(checkLimit(options.limit, DEFAULT_LIST_ENTRIES), LIMITS.maxListEntries)
+    const from = options.after === undefined ? query : resumeAt(query, options.after)
+    if (from === undefined || limit === 0) return { entries: [], next: undefined }
+    return await listEntries(this.#async(), query, from, limit)
+  }
+
+  /**
+   * Reads what lookups of these keys need into memory, many at a time; keys that are not there are none the worse. How
+   * much of it stays is the cache's to say.
+   */
+  async prefetch(keys: Iterable<K>): Promise<void> {
+    this.#engine.assertOpen()
+    await prefetchKeys(
+      this.#engine.asyncReads,
+      Array.from(keys, (key) => this.#key(key)),
+    )
+  }
+
+  // Rejects what `get` throws.
+  async #findAsync<T>(key: K, take: (isThere: boolean) => T): Promise<T> {
+    return await this.#engine.asyncReads.find(this.#key(key), take)
+  }
+
+  #async(): AsyncTreeParts<K, V> {
+    assertThere(this.#state)
+    return {
+      reads: this.#engine.asyncReads,
+      treeId: this.#id,
+      keys: this.#keys,
+      values: this.#values,
     }
   }
 

@@ -112,10 +112,10 @@ export class FaultyBlobStore implements BlobStore {
     if (errors.length > 0) throw errors[0]
   }
 
-  async readRange(id: BlobId, offsetBytes: number, into: Uint8Array): Promise<void> {
+  async readRange(id: BlobId, offsetBytes: number, into: Uint8Array, header?: Uint8Array): Promise<void> {
     this.#counts.reads++
     const fault = await this.#meet('read', id)
-    const read = (): Promise<void> => this.#inner.readRange(id, offsetBytes, into)
+    const read = (): Promise<void> => this.#inner.readRange(id, offsetBytes, into, header)
     if (fault?.action === 'shorten') throw await this.#shortened(id, into, read)
     await read()
     if (fault?.action === 'fail-late') throw errorOf(fault, 'read', id)
@@ -123,10 +123,23 @@ export class FaultyBlobStore implements BlobStore {
 
   /** Cannot wait: `delay` and `block` do not apply. */
   readSync(id: BlobId, into: Uint8Array): void {
+    this.#readSync(id, into, () => {
+      this.#inner.readSync(id, into)
+    })
+  }
+
+  /** As {@link readSync}. */
+  readRangeSync(id: BlobId, offsetBytes: number, into: Uint8Array, header?: Uint8Array): void {
+    this.#readSync(id, into, () => {
+      this.#inner.readRangeSync(id, offsetBytes, into, header)
+    })
+  }
+
+  #readSync(id: BlobId, into: Uint8Array, read: () => void): void {
     this.#counts.reads++
     const fault = this.#decide('read', id)
     if (fault?.action === 'fail') throw errorOf(fault, 'read', id)
-    this.#inner.readSync(id, into)
+    read()
     if (fault?.action === 'shorten') {
       into.fill(0, into.length / 2)
       throw shortTransfer(id)

@@ -1,0 +1,93 @@
+import { COMMON_PREFIX, type Cursor, type CursorOptions, type CursorStep, END } from '@holt/art-index'
+import { HoltError } from '@holt/errors'
+import type { AsyncReads } from './async-reads.js'
+import type { Entry, Version } from './entries.js'
+import type { KeyCodec } from './key-encoding.js'
+import { TREE_ID_BYTES } from './limits.js'
+import { encodeToken } from './list-token.js'
+import type { ValueCodec } from './value-encoding.js'
+
+/** What the asynchronous reads of a tree need of it. */
+export interface AsyncTreeParts<K, V> {
+  readonly reads: AsyncReads
+  readonly treeId: number
+  readonly keys: KeyCodec<K>
+  readonly values: ValueCodec<V>
+}
+
+function keyOf<K>(cursor: Cursor, keys: KeyCodec<K>): K {
+  const { key, keyLength } = cursor
+  return keys.read(
+    Buffer.from(key.buffer as ArrayBuffer, key.byteOffset, key.length),
+    TREE_ID_BYTES,
+    keyLength,
+  )
+}
+
+function entryOf<K, V>(
+  cursor: Cursor,
+  step: CursorStep,
+  tree: AsyncTreeParts<K, V>,
+): Entry<K, V> | undefined {
+  if (step === END) return undefined
+  const key = keyOf(cursor, tree.keys)
+  if (step === COMMON_PREFIX) return { kind: 'prefix', prefix: key }
+  const value = tree.values.decode(cursor.valueBytes, cursor.valueOffset, cursor.valueLength)
+  return { kind: 'key', key, value, version: cursor.version as Version }
+}
+
+/** The entries of a range, up to `limit`. Holds nothing between steps. */
+export async function* scanEntries<K, V>(
+  tree: AsyncTreeParts<K, V>,
+  options: CursorOptions,
+  limit: number,
+): AsyncGenerator<Entry<K, V>, undefined> {
+  const cursor = tree.reads.walk(options)
+  for (let left = limit; left > 0; left--) {
+    const entry = await tree.reads.step(cursor, (step) => entryOf(cursor, step, tree))
+    if (entry === undefined) return undefined
+    yield entry
+  }
+  return undefined
+}
+
+/** One page of `query`, from where `from` begins. */
+export async function listEntries<K, V>(
+  tree: AsyncTreeParts<K, V>,
+  query: CursorOptions,
+  from: CursorOptions,
+  limit: number,
+): Promise<{ readonly entries: Entry<K, V>[]; readonly next: string | undefined }> {
+  const cursor = tree.reads.walk(from)
+  const entries: Entry<K, V>[] = []
+  let token: string | undefined
+  while (entries.length < limit) {
+    const isLast = entries.length === limit - 1
+    const entry = await tree.reads.step(cursor, (step) => {
+      if (isLast && step !== END)
+        token = encodeToken(
+          query,
+          tree.treeId,
+          cursor.key,
+          TREE_ID_BYTES,
+          cursor.keyLength,
+          step === COMMON_PREFIX,
+        )
+      return entryOf(cursor, step, tree)
+    })
+    if (entry === undefined) return { entries, next: undefined }
+    entries.push(entry)
+  }
+  const hasNext = await tree.reads.step(cursor, (step) => step !== END)
+  return { entries, next: hasNext ? token : undefined }
+}
+
+/** Brings what lookups of these keys touch into memory, as far as the cache keeps it. */
+export async function prefetchKeys(reads: AsyncReads, keys: readonly Uint8Array[]): Promise<void> {
+  const results = await Promise.allSettled(keys.map((key) => reads.find(key, () => undefined)))
+  for (const result of results) if (result.status === 'rejected') throw asError(result.reason)
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new HoltError('HOLT_INTERNAL', String(error))
+}
