@@ -12,7 +12,15 @@ export async function openBlobStore(data: unknown, io: Io): Promise<BlobStore> {
     throw new HoltError('HOLT_INVALID_ARGUMENT', 'this is not what a FileBlobStore hands to its worker')
   }
   const { directory, mapping, direct } = data
-  return FileBlobStore.open({ io, directory, mapping, direct, createIfMissing: true, isOwnName: () => true })
+  return FileBlobStore.open({
+    io,
+    directory,
+    mapping,
+    direct,
+    mayBlock: true,
+    createIfMissing: true,
+    isOwnName: () => true,
+  })
 }
 
 function isWorkerData(data: unknown): data is FileBlobStoreWorkerData {

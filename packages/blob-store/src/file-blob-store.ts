@@ -27,6 +27,8 @@ export interface FileBlobStoreOptions {
   readonly createIfMissing?: boolean
   /** Bypass the page cache when writing: frames must then lie at multiples of 4 KiB in memory. Default false. */
   readonly direct?: boolean
+  /** This thread has nothing else to do while frames are written: it may block. Default false. */
+  readonly mayBlock?: boolean
   /** The mapping of another instance over the same directory, on another thread: what either flushes both show. */
   readonly mapping?: SharedArrayBuffer
   /** Ids below this can be stored. Default 2^24. Not with `mapping`. */
@@ -63,6 +65,7 @@ export class FileBlobStore implements BlobStore {
   readonly #directory: string
   readonly #dataPath: string
   readonly #direct: boolean
+  readonly #mayBlock: boolean
   readonly #mapping: MappingTable
   readonly #queue = new OneAtATime()
   readonly #slots = new DiskSlots()
@@ -88,6 +91,7 @@ export class FileBlobStore implements BlobStore {
     this.#directory = options.directory
     this.#dataPath = join(options.directory, DATA_NAME)
     this.#direct = options.direct ?? false
+    this.#mayBlock = options.mayBlock ?? false
     this.#mapping = mapping
     this.#log =
       found === undefined
@@ -475,7 +479,7 @@ export class FileBlobStore implements BlobStore {
   }
 
   async #openWriter(): Promise<FrameWriter> {
-    const writer = await FrameWriter.open(this.#io, this.#dataPath, this.#direct)
+    const writer = await FrameWriter.open(this.#io, this.#dataPath, this.#direct, this.#mayBlock)
     try {
       await writer.sync()
       await this.#io.syncDir(this.#directory)

@@ -23,11 +23,11 @@ describe('MemoryBlobStore', () => {
   })
 })
 
-async function fileTarget(): Promise<ConformanceTarget> {
+async function fileTarget(mayBlock = false): Promise<ConformanceTarget> {
   const directory = mkdtempSync(join(tmpdir(), 'holt-conformance-'))
   const faulty = new FaultyIo()
   const open = (): Promise<FileBlobStore> =>
-    FileBlobStore.open({ io: faulty.io, directory, createIfMissing: true })
+    FileBlobStore.open({ io: faulty.io, directory, createIfMissing: true, mayBlock })
   let store = await open()
   return {
     store,
@@ -57,7 +57,11 @@ async function fileTarget(): Promise<ConformanceTarget> {
 }
 
 describe('FileBlobStore over FsIo', () => {
-  conformance({ test, factory: fileTarget, supports: { corrupt: true, failFlush: true } })
+  conformance({ test, factory: () => fileTarget(), supports: { corrupt: true, failFlush: true } })
+})
+
+describe('FileBlobStore that writes by calls that block', () => {
+  conformance({ test, factory: () => fileTarget(true), supports: { corrupt: true, failFlush: true } })
 })
 
 describe('FileBlobStore whose manifest fails at every flush that is told to', () => {
