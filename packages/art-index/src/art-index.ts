@@ -50,7 +50,7 @@ import { ADDED, applyPut, NO_ROOM } from './put.js'
 import { makeRoom } from './spill.js'
 import { Tree } from './tree.js'
 import type { UnlinkedFrames } from './unlinked-frames.js'
-import { checkCopy, ValueFrames } from './value-frames.js'
+import { bytesPerFrame, checkCopy, ValueFrames } from './value-frames.js'
 
 export interface ArtIndexOptions {
   /** Bytes of each frame that may be used, page 0 included. Default all; tests take less, so that frames spill early. */
@@ -138,6 +138,16 @@ export class ArtIndex implements ArtIndexContract {
   /** A larger value lies in frames of its own. */
   get maxInlineValueBytes(): number {
     return this.#tree.maxInlineValueBytes
+  }
+
+  /**
+   * Bytes of the found value that lie together: it goes on in another frame after as many. The whole value's when it is
+   * not large.
+   */
+  get foundPartBytes(): number {
+    return this.foundLarge
+      ? bytesPerFrame(this.foundLength, this.#foundFrames.count)
+      : Math.max(this.foundLength, 1)
   }
 
   /** Bytes of the largest value that `put` takes. */

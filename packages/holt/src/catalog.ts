@@ -1,6 +1,7 @@
 import { HoltError } from '@holt/errors'
 import type { Durability } from './durability.js'
 import type { Engine } from './engine.js'
+import { foundBytes } from './found-value.js'
 import { keyCodec, type KeyEncodingName } from './key-encoding.js'
 import { LIMITS } from './limits.js'
 import type { Operation } from './operation.js'
@@ -134,7 +135,7 @@ export class Catalog {
     const key = catalogKey(name)
     index.key.set(key)
     if (!index.find(key.length)) return undefined
-    return index.foundBytes.slice(index.foundOffset, index.foundOffset + index.foundLength)
+    return foundBytes(index)
   }
 }
 

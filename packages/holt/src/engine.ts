@@ -1,4 +1,4 @@
-import type { ArtIndex } from '@holt/art-index'
+import { type ArtIndex, maxInlineValueBytes, valueFrameCount } from '@holt/art-index'
 import { type BlobId, FrameAbsent } from '@holt/blob-buf-pool'
 import type { BlobStore, BufferManager } from '@holt/blob-store'
 import type { Checkpointer } from '@holt/checkpointer'
@@ -10,7 +10,7 @@ import type { Durability } from './durability.js'
 import { applyEffect } from './apply-effect.js'
 import { CommittedTree } from './committed-tree.js'
 import { appendDelete, appendEffects, appendPut, effectsBytes, putBytes } from './effect.js'
-import { LIMITS, MAX_UNLINKED_FRAMES, SEQ_WINDOW } from './limits.js'
+import { batchTooLarge, LIMITS, MAX_UNLINKED_FRAMES, SEQ_WINDOW } from './limits.js'
 import {
   keysOf,
   type Operation,
@@ -93,6 +93,8 @@ export class Engine {
   readonly #turns: TurnGuard
   readonly #committed: CommittedTree
   readonly reclaimer: Reclaimer
+  /** A larger value lies in frames of its own. */
+  readonly #maxInlineBytes: number
   readonly #waiting: WaitingWrite[] = []
   #waitingBytes = 0
   #sparePacked: PackedBatch | undefined
@@ -126,6 +128,7 @@ export class Engine {
       parts.checkpointer?.changed(parts.journal?.appendedBytes ?? 0)
     })
     this.asyncReads = new AsyncReads(this)
+    this.#maxInlineBytes = maxInlineValueBytes(parts.index.usableBytes)
   }
 
   /** The newest commit seq handed out. */
@@ -168,7 +171,7 @@ export class Engine {
     if (
       this.#writable &&
       this.#waiting.length === 0 &&
-      this.#hasSlots(1) &&
+      this.#hasSlots(1, this.#valueFrames(length)) &&
       this.#hasRoom(putBytes(keyLength, length))
     ) {
       const seq = this.#seq + 1
@@ -186,7 +189,7 @@ export class Engine {
   /** Deletes the key in the index's scratch buffer. Resolves, when acknowledged, to whether it was there. */
   delete(keyLength: number, durability: Durability): Promise<boolean> {
     const { index, journal } = this
-    if (this.#writable && this.#waiting.length === 0 && this.#hasSlots(1) && this.#hasRoom(keyLength)) {
+    if (this.#writable && this.#waiting.length === 0 && this.#hasSlots(1, 0) && this.#hasRoom(keyLength)) {
       const deleted = this.#tryDelete(keyLength)
       if (deleted === false) return Promise.resolve(false)
       if (deleted === true) {
@@ -377,13 +380,21 @@ export class Engine {
 
   // ---- applying at once ----------------------------------------------------------------------------------------
 
+  /** Frames that a value of this length takes beside its leaf. */
+  #valueFrames(valueBytes: number): number {
+    return valueBytes <= this.#maxInlineBytes ? 0 : valueFrameCount(this.index.usableBytes, valueBytes)
+  }
+
   /**
-   * Whether slots are free for so many operations; if not, {@link #wanted} says so. May evict: so it comes before the
-   * frames of the operation are looked for.
+   * Whether slots are free for so many operations and frames of values; if not, {@link #wanted} says so. May evict: so
+   * it comes before the frames of the operation are looked for. Never asks for so many that no frame could stay: beyond
+   * that the cache grows.
    */
-  #hasSlots(operations: number): boolean {
+  #hasSlots(operations: number, valueFrames: number): boolean {
     const { frames, checkpointer } = this
-    if (frames.reserve(Math.min(operations * SLOTS_PER_WRITE, frames.capacityFrames >>> 2))) return true
+    const { capacityFrames } = frames
+    const forPaths = Math.min(operations * SLOTS_PER_WRITE, capacityFrames >>> 2)
+    if (frames.reserve(forPaths + Math.min(valueFrames, capacityFrames >>> 1))) return true
     // Where a checkpoint cannot help, because the write's own frames fill the cache, the cache grows instead.
     if (checkpointer === undefined || !(frames.hasDirt || checkpointer.running)) return true
     this.#wanted = WANTS_SLOTS
@@ -440,12 +451,19 @@ export class Engine {
   #tryBatch(operations: readonly Operation[]): BatchOutcome | undefined {
     const { frames, journal } = this
     const subtrees = operations.reduce((count, operation) => count + (unlinks(operation) ? 1 : 0), 0)
+    let valueFrames = 0
+    for (const operation of operations) {
+      if (!('value' in operation)) continue
+      this.#checkValue(operation.value)
+      valueFrames += this.#valueFrames(operation.value.length)
+    }
     // One that moves a subtree changes two paths, and may want a frame for the nodes and one for their path.
-    if (!this.#hasSlots(operations.length + subtrees)) return undefined
+    if (!this.#hasSlots(operations.length + subtrees, valueFrames)) return undefined
     if (subtrees > 0 && this.index.unlinked.size > MAX_UNLINKED_FRAMES) {
       this.#wanted = WANTS_RECLAIM
       return undefined
     }
+    this.#committed.begin()
     frames.mayBlock = false
     try {
       for (const operation of operations)
@@ -457,7 +475,7 @@ export class Engine {
       if (effects.length === 0) return { committed: true, version: this.#seq, found }
       const bytes = effectsBytes(effects)
       const limit = Math.min(LIMITS.maxBatchBytes, journal?.maxBodyBytes ?? LIMITS.maxBatchBytes)
-      if (bytes > limit) throw batchTooLarge(bytes, limit)
+      if (bytes > limit) throw tooLarge(effects, bytes, limit)
       if (!this.#hasRoom(bytes)) return undefined
       const seq = this.#seq + 1
       // From here on nothing may fail: all frames are in memory, the journal has room.
@@ -483,7 +501,7 @@ export class Engine {
     if (!this.#canApply() || batch.count === 0) return undefined
     if (batch.longestKeyBytes > index.maxKeyBytes || batch.longestValueBytes > index.maxInlineValueBytes)
       return undefined
-    if (bytes > LIMITS.maxBatchBytes || !this.#hasSlots(batch.count)) return undefined
+    if (bytes > LIMITS.maxBatchBytes || !this.#hasSlots(batch.count, 0)) return undefined
     if (frames.absentFrames > 0 || !this.#hasRoom(bytes)) return undefined
     const seq = this.#seq + 1
     frames.mayBlock = false
@@ -502,6 +520,16 @@ export class Engine {
   #setKey(key: Uint8Array): number {
     this.index.key.set(key)
     return key.length
+  }
+
+  /** Larger values than these frames take can only be meant where frames are tiny: the facade checks the usual limit. */
+  #checkValue(value: Uint8Array): void {
+    const { maxValueBytes } = this.index
+    if (value.length <= maxValueBytes) return
+    throw new HoltError(
+      'HOLT_VALUE_TOO_LARGE',
+      `a value has ${String(value.length)} bytes; at most ${String(maxValueBytes)} are allowed`,
+    )
   }
 
   /**
@@ -620,8 +648,9 @@ export class Engine {
   }
 
   /**
-   * Loads, many at once, the frame that is missed and those that this write and those behind it are known to miss; pins
-   * those of this one.
+  /**
+   * Loads, many at once, the frame that is missed, which may be one of a value, and those that this write and those
+   * behind it are known to miss; pins those of this one.
    */
   async #loadAhead(write: WaitingWrite, missed: BlobId): Promise<void> {
     const own = this.#missing(write).add(missed)
@@ -664,10 +693,12 @@ export class Engine {
 
 const LOOK_AHEAD_WRITES = 17
 
-export function batchTooLarge(bytes: number, limit: number): HoltError {
+/** Why effects do not fit a record: a single value has an error of its own, and small segments are the reason then. */
+function tooLarge(effects: readonly Effect[], bytes: number, limit: number): HoltError {
+  if (effects.length > 1) return batchTooLarge(bytes, limit)
   return new HoltError(
-    'HOLT_BATCH_TOO_LARGE',
-    `the batch takes ${String(bytes)} bytes in the journal; at most ${String(limit)} are allowed`,
+    'HOLT_VALUE_TOO_LARGE',
+    `key and value take ${String(bytes)} bytes in the journal, and a record of this database has room for ${String(limit)}; open it with larger segmentBytes`,
   )
 }
 

@@ -1,11 +1,12 @@
-import { MAX_KEY_BYTES, MAX_USABLE_BYTES, maxInlineValueBytes } from '@holt/art-index'
+import { HoltError } from '@holt/errors'
+import { MAX_KEY_BYTES, MAX_VALUE_BYTES } from '@holt/art-index'
 
 /** The limits of holt, each named once. What exceeds one is refused with an error that changes nothing. */
 export const LIMITS = {
   /** Bytes of a key in its encoding. */
   maxKeyBytes: MAX_KEY_BYTES,
-  /** Bytes of a value in its encoding: an eighth of a frame's nodes, 65 024. */
-  maxValueBytes: maxInlineValueBytes(MAX_USABLE_BYTES),
+  /** Bytes of a value in its encoding: 16 MiB. */
+  maxValueBytes: MAX_VALUE_BYTES,
   /** Bytes of a tree's name in UTF-8. */
   maxTreeNameBytes: 1_024,
   maxBatchOperations: 8_192,
@@ -29,3 +30,10 @@ export const MAX_UNLINKED_FRAMES = 2 ** 18
 
 /** How far versions may run ahead of the highest one that a crash cannot make the database forget. */
 export const SEQ_WINDOW = 2 ** 24
+
+export function batchTooLarge(bytes: number, limit: number): HoltError {
+  return new HoltError(
+    'HOLT_BATCH_TOO_LARGE',
+    `the batch takes ${String(bytes)} bytes in the journal; at most ${String(limit)} are allowed`,
+  )
+}

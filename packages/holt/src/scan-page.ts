@@ -2,6 +2,7 @@ import { COMMON_PREFIX, Cursor, type CursorOptions, type CursorStep, END, KEY } 
 import { HoltError } from '@holt/errors'
 import type { Engine } from './engine.js'
 import type { Entry, Version } from './entries.js'
+import { decodeCurrent } from './found-value.js'
 import type { KeyCodec } from './key-encoding.js'
 import { LIMITS, TREE_ID_BYTES } from './limits.js'
 import { encodeToken } from './list-token.js'
@@ -105,7 +106,7 @@ export class ScanPage {
           this.#versions[count] = cursor.version
           if (values !== undefined) {
             valueBytes += cursor.valueLength
-            this.#decoded[count] = values.decode(cursor.valueBytes, cursor.valueOffset, cursor.valueLength)
+            this.#decoded[count] = decodeCurrent(cursor, values)
           }
         }
         at = to << 2

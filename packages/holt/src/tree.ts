@@ -2,6 +2,7 @@ import { HoltError } from '@holt/errors'
 import { type Durability, raisedDurability } from './durability.js'
 import type { BatchOutcome, Engine, KeyEncoder } from './engine.js'
 import type { Entry, KeyEntry, Version, VersionedValue } from './entries.js'
+import { decodeFound } from './found-value.js'
 import type { KeyCodec } from './key-encoding.js'
 import { LIMITS, TREE_ID_BYTES } from './limits.js'
 import { resumeAt } from './list-token.js'
@@ -20,6 +21,7 @@ import { ScanIterator } from './scan.js'
 import { TREE_INTERNALS, type TreeInternals } from './tree-internals.js'
 import { assertThere, type TreeState } from './tree-state.js'
 import { ownedBytes, type ValueCodec } from './value-encoding.js'
+import { streamValue } from './value-stream.js'
 
 /** What a single write may ask for. */
 export interface WriteOptions {
@@ -93,8 +95,7 @@ export class Tree<K, V> {
   /** The value of a key, as a copy of one's own; `undefined` if the key is not there. */
   get(key: K): V | undefined {
     if (!this.#find(key)) return undefined
-    const { index } = this.#engine
-    return this.#values.decode(index.foundBytes, index.foundOffset, index.foundLength)
+    return decodeFound(this.#engine.index, this.#values)
   }
 
   /** Value and version of a key, of one instant; `undefined` if the key is not there. */
@@ -102,7 +103,33 @@ export class Tree<K, V> {
     if (!this.#find(key)) return undefined
     const { index } = this.#engine
     const version = index.foundVersion as Version
-    return { value: this.#values.decode(index.foundBytes, index.foundOffset, index.foundLength), version }
+    return { value: decodeFound(index, this.#values), version }
+  }
+
+  /**
+   * Bytes `offsetBytes … + lengthBytes` of a value in its encoding, as a copy; fewer where the value ends before, and
+   * `undefined` if the key is not there. Of a large value only the frames with these bytes are looked at. Throws
+   * `HOLT_INVALID_ARGUMENT` unless both are whole numbers from 0 on.
+   */
+  readRange(key: K, offsetBytes: number, lengthBytes: number): Uint8Array | undefined {
+    checkWhole('offsetBytes', offsetBytes)
+    checkWhole('lengthBytes', lengthBytes)
+    if (!this.#find(key)) return undefined
+    const { index } = this.#engine
+    const from = Math.min(offsetBytes, index.foundLength)
+    const range = new Uint8Array(Math.min(lengthBytes, index.foundLength - from))
+    index.readFound(range, 0, from, range.length)
+    return range
+  }
+
+  /**
+   * The bytes of a value in its encoding, in chunks of at most half a MiB: frame by frame, without blocking and without
+   * holding the value or its frames in between. All chunks are of one version: if the key is overwritten, deleted or
+   * moved meanwhile, the next step rejects `HOLT_BUSY`; begin again. The first step rejects `HOLT_NOT_FOUND` if the key
+   * is not there.
+   */
+  getStream(key: K): AsyncIterableIterator<Uint8Array> {
+    return streamValue(this.#engine, this.#key(key))
   }
 
   /** Whether a key is there. */
@@ -419,6 +446,15 @@ function renamedVersion(outcome: BatchOutcome): Version {
   if (outcome.failed.reason === 'exists')
     throw new HoltError('HOLT_EXISTS', 'there is a value at the destination already')
   throw new HoltError('HOLT_NOT_FOUND', 'there is no value at the key to be renamed')
+}
+
+function checkWhole(name: string, value: unknown): void {
+  if (!(Number.isSafeInteger(value) && (value as number) >= 0)) {
+    throw new HoltError(
+      'HOLT_INVALID_ARGUMENT',
+      `${name} is ${typeof value === 'number' ? String(value) : typeof value}; a whole number from 0 on is wanted`,
+    )
+  }
 }
 
 function versionOf(outcome: BatchOutcome): Version | undefined {

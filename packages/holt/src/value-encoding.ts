@@ -46,6 +46,8 @@ export interface ValueCodec<V> {
   readonly encode: (value: unknown) => Uint8Array
   /** From `bytes[offset … + length)`; never a view of `bytes`. Throws `HOLT_ENCODING`. */
   readonly decode: (bytes: Uint8Array, offset: number, length: number) => V
+  /** From a value in memory of its own, which the result may keep. Throws `HOLT_ENCODING`. */
+  readonly adopt: (bytes: Uint8Array) => V
 }
 
 /** The value's bytes, which nobody else will change: a caller's own are copied. Throws as `encode` does. */
@@ -93,7 +95,15 @@ function textBytes(value: unknown, what: string): Uint8Array {
 
 function textOf(bytes: Uint8Array, offset: number, length: number): string {
   const text = pool.bufferOf(bytes).toString('utf8', offset, offset + length)
-  if (text.includes('\ufffd') && !isUtf8(bytes.slice(offset, offset + length))) {
+  return checkedText(text, () => bytes.slice(offset, offset + length))
+}
+
+function bufferOver(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length)
+}
+
+function checkedText(text: string, bytes: () => Uint8Array): string {
+  if (text.includes('\ufffd') && !isUtf8(bytes())) {
     throw new HoltError(
       'HOLT_ENCODING',
       "a stored value is not valid UTF-8; open the tree with valueEncoding 'view' to read it",
@@ -106,6 +116,7 @@ const view: ValueCodec<Uint8Array> = {
   name: 'view',
   encode: (value) => bytesOf(value, 'a value'),
   decode: (bytes, offset, length) => pool.copy(bytes, offset, length),
+  adopt: (bytes) => bytes,
 }
 
 const buffer: ValueCodec<Buffer> = {
@@ -115,12 +126,14 @@ const buffer: ValueCodec<Buffer> = {
     const copy = pool.copy(bytes, offset, length)
     return Buffer.from(copy.buffer, copy.byteOffset, copy.length)
   },
+  adopt: bufferOver,
 }
 
 const utf8: ValueCodec<string> = {
   name: 'utf8',
   encode: (value) => textBytes(value, 'a value'),
   decode: textOf,
+  adopt: (bytes) => checkedText(bufferOver(bytes).toString('utf8'), () => bytes),
 }
 
 function custom<V>(encoding: ValueEncoding<V>): ValueCodec<V> {
@@ -133,6 +146,14 @@ function custom<V>(encoding: ValueEncoding<V>): ValueCodec<V> {
           `value encoding '${name}' failed to ${step} a value: ${String(cause)}`,
           { cause },
         )
+  const stored: ValueCodec<unknown> = { view, buffer, utf8 }[format]
+  const decoded = (data: unknown): V => {
+    try {
+      return encoding.decode(data as never)
+    } catch (cause) {
+      throw failed('decode', cause)
+    }
+  }
   return {
     name,
     encode(value) {
@@ -145,17 +166,8 @@ function custom<V>(encoding: ValueEncoding<V>): ValueCodec<V> {
       const what = `what value encoding '${name}' made of a value`
       return format === 'utf8' ? textBytes(encoded, what) : bytesOf(encoded, what)
     },
-    decode(bytes, offset, length) {
-      const data =
-        format === 'utf8'
-          ? textOf(bytes, offset, length)
-          : (format === 'buffer' ? buffer : view).decode(bytes, offset, length)
-      try {
-        return encoding.decode(data as never)
-      } catch (cause) {
-        throw failed('decode', cause)
-      }
-    },
+    decode: (bytes, offset, length) => decoded(stored.decode(bytes, offset, length)),
+    adopt: (bytes) => decoded(stored.adopt(bytes)),
   }
 }
 

@@ -53,7 +53,8 @@ describe('bad input is refused and changes nothing', () => {
     const longest = 'x'.repeat(LIMITS.maxKeyBytes)
     await wide.put(longest, new Uint8Array(LIMITS.maxValueBytes).fill(7))
     await wide.put('é'.repeat(LIMITS.maxKeyBytes / 2), new Uint8Array(0))
-    expect(wide.get(longest)).toEqual(new Uint8Array(LIMITS.maxValueBytes).fill(7))
+    const found = wide.get(longest) ?? new Uint8Array(0)
+    expect(Buffer.compare(found, new Uint8Array(LIMITS.maxValueBytes).fill(7))).toBe(0)
     expect([...wide.keys()]).toHaveLength(2)
   })
 
