@@ -1,8 +1,8 @@
 import { HoltError } from '@holt/errors'
 import type { Durability } from './durability.js'
-import { type BatchOutcome, batchTooLarge, type Engine } from './engine.js'
+import type { BatchOutcome, Engine } from './engine.js'
 import type { Version } from './entries.js'
-import { LIMITS, TREE_ID_BYTES } from './limits.js'
+import { batchTooLarge, LIMITS, TREE_ID_BYTES } from './limits.js'
 import {
   type ConditionFailure,
   type Operation,

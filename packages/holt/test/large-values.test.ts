@@ -99,7 +99,10 @@ describe.each(['os', 'disk', 'memory'] as const)('values of every size, durabili
     await tree.rename(String(LIMITS.maxValueBytes), 'moved')
     // As after a kill: the files as they are now. The lock is the running process's.
     const copy = join(directory, 'copy')
-    await cp(path, copy, { recursive: true, filter: (name) => !/\/(lock|journal-creating|journal-spare)[^/]*$/.test(name) })
+    await cp(path, copy, {
+      recursive: true,
+      filter: (name) => !/\/(lock|journal-creating|journal-spare)[^/]*$/.test(name),
+    })
     const again = await openAt({ durability, cacheBytes: SMALL_CACHE }, copy)
     expect(again.stats().recovery?.replayedRecords).toBeGreaterThanOrEqual(SIZES.length + 2)
     const replayed = await again.tree('t')

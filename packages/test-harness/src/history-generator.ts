@@ -7,21 +7,33 @@ const KEY_LENGTH_MAX = 12
 const VALUE_BYTES_MAX = 200
 const SESSIONS = 4
 const STEPS_PER_SESSION = 60
+/**
+ * A key that begins so has, half of the time, a value too large for its leaf in the frames of the history, up to three
+ * frames of its own and a third of a segment. The other keys have none, since a batch moves as many as it likes.
+ */
+const LARGE_KEY_BYTE = 0x4c
+const LARGE_KEYS = 6
+const LARGE_VALUE_BYTES_MAX = 20_000
 /** Writes that together fill more than two segments: wherever a crash cuts them, one part holds a switch. */
 const FILL_BATCHES = 16
 const FILL_BATCH_WRITES = 80
 
 /**
  * A history from a seed: four sessions, each of at least 60 steps, and a crash between one and the next. Keys are made
- * of few bytes, so that many are prefixes of one another. One session writes more than a journal segment.
+ * of few bytes, so that many are prefixes of one another. One session writes more than a journal segment. Values too
+ * large for their leaf come and go among all that.
  *
  * @param durability - of the database; by default drawn from the seed
  * @param subtrees - whether there are operations on all keys below a prefix; older seeds know none
+ * @param largeValues - whether there are steps that write large values; the others are the same without
  */
 export function generateHistory(
   seed: number,
   durability?: 'os' | 'disk',
-  { subtrees = true }: { readonly subtrees?: boolean } = {},
+  {
+    subtrees = true,
+    largeValues = true,
+  }: { readonly subtrees?: boolean; readonly largeValues?: boolean } = {},
 ): History {
   const random = new SeededRandom(seed)
   const options: HistoryOptions = {
@@ -57,7 +69,47 @@ export function generateHistory(
       steps.push({ kind: 'reopen', crash, crashInOpenAfterCalls: undefined })
     }
   }
-  return { seed, options, steps }
+  return {
+    seed,
+    options,
+    steps: largeValues ? withLargeValues(seed, options.usableFrameBytes, steps) : steps,
+  }
+}
+
+/** Draws from numbers of its own, so that all other steps stay as they are. */
+function withLargeValues(
+  seed: number,
+  usableFrameBytes: number,
+  steps: readonly HistoryStep[],
+): HistoryStep[] {
+  const random = new SeededRandom(seed + 1_000_000_007)
+  const inline = (usableFrameBytes - 4096) / 8
+  const key = (): Uint8Array => Uint8Array.of(LARGE_KEY_BYTE, random.below(LARGE_KEYS))
+  const value = (): Uint8Array =>
+    random.bytes(
+      random.chance(0.5)
+        ? random.between(inline + 1, LARGE_VALUE_BYTES_MAX)
+        : random.pick([0, 100, inline, inline + 1]),
+    )
+  const operation = (): OracleOperation => {
+    const dice = random.below(100)
+    if (dice < 60) return { kind: 'put', key: key(), value: value() }
+    if (dice < 75) return { kind: 'delete', key: key() }
+    if (dice < 85) return { kind: 'putIfAbsent', key: key(), value: value() }
+    return { kind: 'rename', from: key(), to: key(), force: random.chance(0.7) }
+  }
+  const write = (): TreeWrite => ({ tree: drawTree(random), operation: operation() })
+  const all: HistoryStep[] = []
+  for (const step of steps) {
+    if (random.chance(0.1)) {
+      const wait = random.chance(0.5)
+      if (random.chance(0.7)) all.push({ kind: 'write', write: write(), wait, toDisk: random.chance(0.1) })
+      else if (random.chance(0.5)) all.push({ kind: 'batch', writes: [write(), write()], wait })
+      else all.push({ kind: 'get', tree: drawTree(random), key: key() })
+    }
+    all.push(step)
+  }
+  return all
 }
 
 function fillSegment(steps: HistoryStep[], keys: KeyPool, random: SeededRandom): void {
