@@ -6,6 +6,8 @@ import { TurnGuard } from './turn-guard.js'
 /** Frames that a walk loads together when it misses one. */
 const READ_AHEAD_FRAMES = 8
 const MAX_PERMITS = 64
+/** More than a path has, as a rule. */
+const MAX_PINS_OF_ONE = 8
 
 interface Miss {
   readonly id: BlobId
@@ -32,20 +34,43 @@ export class AsyncReads {
 
   /**
    * Looks a key up, given with its tree's id, and resolves to what `take` makes of the answer: it runs in the same breath
-   * as the lookup, while the index's `found…` fields hold. Rejects `HOLT_CLOSED` when the database is closed meanwhile,
-   * and as `BlobStore.read` does.
+   * as the lookup, while the index's `found…` fields hold. With `wantsValue` it gets the bytes of a large value too, which
+   * lie in frames of their own: they are read part by part, and anew when the key got another version meanwhile.
+   * Rejects `HOLT_CLOSED` when the database is closed meanwhile, and as `BlobStore.read` does.
    */
-  async find<T>(key: Uint8Array, take: (isThere: boolean) => T): Promise<T> {
+  async find<T>(
+    key: Uint8Array,
+    take: (isThere: boolean, large: Uint8Array | undefined) => T,
+    wantsValue = false,
+  ): Promise<T> {
     const { index, frames } = this.#engine
     let isThere = false
+    let large: Uint8Array | undefined
+    let version = -1
+    /** Bytes of the large value that were read already. */
+    let done = 0
     const look = (): void => {
       index.key.set(key)
       isThere = index.find(key.length)
+      if (!isThere || !wantsValue || !index.foundLarge) {
+        large = undefined
+        return
+      }
+      if (large === undefined || index.foundVersion !== version) {
+        large = new Uint8Array(index.foundLength)
+        version = index.foundVersion
+        done = 0
+      }
+      while (done < large.length) {
+        const length = Math.min(index.foundPartBytes, large.length - done)
+        index.readFound(large, done, done, length)
+        done += length
+      }
     }
     this.#engine.assertOpen()
     let miss = this.#try(look)
     if (miss === undefined) {
-      const result = take(isThere)
+      const result = take(isThere, large)
       await this.#turns.settled()
       return result
     }
@@ -55,10 +80,12 @@ export class AsyncReads {
       while (miss !== undefined) {
         await frames.loadPages(miss.id, miss.fromBytes, miss.toBytes)
         pinned.push(miss.id)
+        // Frames of parts that were read already may leave again: a large value has more than a small cache.
+        if (done > 0 && pinned.length > MAX_PINS_OF_ONE) frames.unpin(pinned.splice(-2, 1)[0])
         this.#engine.assertOpen()
         miss = this.#try(look)
       }
-      return take(isThere)
+      return take(isThere, large)
     } finally {
       for (const id of pinned) frames.unpin(id)
       this.#leave()

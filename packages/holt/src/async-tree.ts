@@ -1,7 +1,16 @@
-import { COMMON_PREFIX, type Cursor, type CursorOptions, type CursorStep, END } from '@holt/art-index'
+import {
+  type ArtIndex,
+  COMMON_PREFIX,
+  type Cursor,
+  type CursorOptions,
+  type CursorStep,
+  END,
+  KEY,
+} from '@holt/art-index'
 import { HoltError } from '@holt/errors'
 import type { AsyncReads } from './async-reads.js'
 import type { Entry, Version } from './entries.js'
+import { decodeRead } from './found-value.js'
 import type { KeyCodec } from './key-encoding.js'
 import { TREE_ID_BYTES } from './limits.js'
 import { encodeToken } from './list-token.js'
@@ -10,6 +19,7 @@ import type { ValueCodec } from './value-encoding.js'
 /** What the asynchronous reads of a tree need of it. */
 export interface AsyncTreeParts<K, V> {
   readonly reads: AsyncReads
+  readonly index: ArtIndex
   readonly treeId: number
   readonly keys: KeyCodec<K>
   readonly values: ValueCodec<V>
@@ -28,12 +38,30 @@ function entryOf<K, V>(
   cursor: Cursor,
   step: CursorStep,
   tree: AsyncTreeParts<K, V>,
-): Entry<K, V> | undefined {
+): Entry<K, V> | Uint8Array | undefined {
   if (step === END) return undefined
+  // Its value is yet to be loaded, and the cursor cannot wait for that: the key is looked up anew.
+  if (step === KEY && cursor.valueLarge) return cursor.key.slice(0, cursor.keyLength)
   const key = keyOf(cursor, tree.keys)
   if (step === COMMON_PREFIX) return { kind: 'prefix', prefix: key }
   const value = tree.values.decode(cursor.valueBytes, cursor.valueOffset, cursor.valueLength)
   return { kind: 'key', key, value, version: cursor.version as Version }
+}
+
+/** The entry of a key, given with its tree's id, whose value is large; undefined if it is gone by now. */
+function largeEntry<K, V>(tree: AsyncTreeParts<K, V>, key: Uint8Array): Promise<Entry<K, V> | undefined> {
+  const { index, keys, reads, values } = tree
+  return reads.find(
+    key,
+    (isThere, large): Entry<K, V> | undefined => {
+      if (!isThere) return undefined
+      const bytes = Buffer.from(key.buffer as ArrayBuffer, key.byteOffset, key.length)
+      const version = index.foundVersion as Version
+      const value = decodeRead(index, values, large)
+      return { kind: 'key', key: keys.read(bytes, TREE_ID_BYTES, key.length), value, version }
+    },
+    true,
+  )
 }
 
 /** The entries of a range, up to `limit`. Holds nothing between steps. */
@@ -43,9 +71,12 @@ export async function* scanEntries<K, V>(
   limit: number,
 ): AsyncGenerator<Entry<K, V>, undefined> {
   const cursor = tree.reads.walk(options)
-  for (let left = limit; left > 0; left--) {
-    const entry = await tree.reads.step(cursor, (step) => entryOf(cursor, step, tree))
-    if (entry === undefined) return undefined
+  for (let left = limit; left > 0;) {
+    const found = await tree.reads.step(cursor, (step) => entryOf(cursor, step, tree))
+    if (found === undefined) return undefined
+    const entry = found instanceof Uint8Array ? await largeEntry(tree, found) : found
+    if (entry === undefined) continue
+    left--
     yield entry
   }
   return undefined
@@ -63,7 +94,7 @@ export async function listEntries<K, V>(
   let token: string | undefined
   while (entries.length < limit) {
     const isLast = entries.length === limit - 1
-    const entry = await tree.reads.step(cursor, (step) => {
+    const found = await tree.reads.step(cursor, (step) => {
       if (isLast && step !== END)
         token = encodeToken(
           query,
@@ -75,8 +106,9 @@ export async function listEntries<K, V>(
         )
       return entryOf(cursor, step, tree)
     })
-    if (entry === undefined) return { entries, next: undefined }
-    entries.push(entry)
+    if (found === undefined) return { entries, next: undefined }
+    const entry = found instanceof Uint8Array ? await largeEntry(tree, found) : found
+    if (entry !== undefined) entries.push(entry)
   }
   const hasNext = await tree.reads.step(cursor, (step) => step !== END)
   return { entries, next: hasNext ? token : undefined }

@@ -9,7 +9,7 @@ import { AsyncReads } from './async-reads.js'
 import type { Durability } from './durability.js'
 import { applyEffect } from './apply-effect.js'
 import { CommittedTree } from './committed-tree.js'
-import { appendDelete, appendEffects, appendPut, effectsBytes, putBytes } from './effect.js'
+import { appendDelete, appendEffects, appendPut, type Effect, effectsBytes, putBytes } from './effect.js'
 import { batchTooLarge, LIMITS, MAX_UNLINKED_FRAMES, SEQ_WINDOW } from './limits.js'
 import {
   keysOf,
@@ -306,7 +306,7 @@ export class Engine {
           await this.#begin()
           continue
         }
-        if (!this.#hasSlots(OPERATIONS_PER_RESHAPE)) {
+        if (!this.#hasSlots(OPERATIONS_PER_RESHAPE, 0)) {
           await keepingProcessAlive(checkpointer?.whenRoom())
           continue
         }

@@ -23,3 +23,9 @@ export function decodeCurrent<V>(cursor: Cursor, values: ValueCodec<V>): V {
   cursor.readValue(value, 0, 0, value.length)
   return values.adopt(value)
 }
+
+/** As {@link decodeFound}, where the bytes of a large value were read already. */
+export function decodeRead<V>(index: ArtIndex, values: ValueCodec<V>, large: Uint8Array | undefined): V {
+  if (large !== undefined) return values.adopt(large)
+  return values.decode(index.foundBytes, index.foundOffset, index.foundLength)
+}

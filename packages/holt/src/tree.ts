@@ -2,7 +2,7 @@ import { HoltError } from '@holt/errors'
 import { type Durability, raisedDurability } from './durability.js'
 import type { BatchOutcome, Engine, KeyEncoder } from './engine.js'
 import type { Entry, KeyEntry, Version, VersionedValue } from './entries.js'
-import { decodeFound } from './found-value.js'
+import { decodeFound, decodeRead } from './found-value.js'
 import type { KeyCodec } from './key-encoding.js'
 import { LIMITS, TREE_ID_BYTES } from './limits.js'
 import { resumeAt } from './list-token.js'
@@ -189,20 +189,25 @@ export class Tree<K, V> {
 
   /** As `get`, for what may not be in memory: it is read by promise, and the event loop goes on. */
   getAsync(key: K): Promise<V | undefined> {
-    return this.#findAsync(key, (isThere) => {
-      const { index } = this.#engine
-      return isThere ? this.#values.decode(index.foundBytes, index.foundOffset, index.foundLength) : undefined
-    })
+    return this.#findAsync(
+      key,
+      (isThere, large) => (isThere ? decodeRead(this.#engine.index, this.#values, large) : undefined),
+      true,
+    )
   }
 
   /** As `getRecord`, by promise. */
   getRecordAsync(key: K): Promise<VersionedValue<V> | undefined> {
-    return this.#findAsync(key, (isThere) => {
-      if (!isThere) return undefined
-      const { index } = this.#engine
-      const version = index.foundVersion as Version
-      return { value: this.#values.decode(index.foundBytes, index.foundOffset, index.foundLength), version }
-    })
+    return this.#findAsync(
+      key,
+      (isThere, large) => {
+        if (!isThere) return undefined
+        const { index } = this.#engine
+        const version = index.foundVersion as Version
+        return { value: decodeRead(index, this.#values, large), version }
+      },
+      true,
+    )
   }
 
   /** As `has`, by promise. */
@@ -249,14 +254,19 @@ export class Tree<K, V> {
   }
 
   // Rejects what `get` throws.
-  async #findAsync<T>(key: K, take: (isThere: boolean) => T): Promise<T> {
-    return await this.#engine.asyncReads.find(this.#key(key), take)
+  async #findAsync<T>(
+    key: K,
+    take: (isThere: boolean, large: Uint8Array | undefined) => T,
+    wantsValue = false,
+  ): Promise<T> {
+    return await this.#engine.asyncReads.find(this.#key(key), take, wantsValue)
   }
 
   #async(): AsyncTreeParts<K, V> {
     assertThere(this.#state)
     return {
       reads: this.#engine.asyncReads,
+      index: this.#engine.index,
       treeId: this.#id,
       keys: this.#keys,
       values: this.#values,
