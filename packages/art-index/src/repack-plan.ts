@@ -31,6 +31,8 @@ export class RepackPlan {
   /** By ref: units of the node and all below it, absorbed frames included. */
   readonly #units = new Int32Array(65_536)
   readonly #touched = new Uint8Array(65_536)
+  /** By ref: whether a group has it. A node may be cut twice. */
+  readonly #grouped = new Uint8Array(65_536)
 
   /**
    * Plans for a measured frame and the frames to absorb; no frame shall hold more than `maxUnits`. False when that
@@ -47,6 +49,7 @@ export class RepackPlan {
     const touched = this.#touched
     this.groupCount = 0
     this.kept.length = 0
+    this.#grouped.fill(0)
     for (let i = 0; i < sizes.count; i++) {
       const ref = sizes.order[i]
       units[ref] = sizes.units[ref]
@@ -119,6 +122,7 @@ export class RepackPlan {
       const child = list.refs[i]
       const node = nodeAt(base, child)
       const type = views.u32[node] & 7
+      if (this.#grouped[child] !== 0) continue
       if (type === LEAF) this.#units[child] = sizes.units[child]
       if (type === CROSSING && absorbed.positionOf(views.u32[node + 1]) < 0) continue
       if (this.#units[child] < LEAST_UNITS || this.#units[child] > maxUnits) continue
@@ -164,8 +168,7 @@ export class RepackPlan {
         group.refs.subarray(0, group.count).sort((a, b) => sizes.byte[a] - sizes.byte[b])
         this.groupCount++
       }
-      // What has gone is not chosen again.
-      for (let i = 0; i < group.count; i++) units[group.refs[i]] = 0
+      for (let i = 0; i < group.count; i++) this.#grouped[group.refs[i]] = 1
       won += taken - rest
       this.#raise(sizes, ref, rest - taken)
     }

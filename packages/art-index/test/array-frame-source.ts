@@ -1,4 +1,13 @@
-import { type BlobId, blobId, ENVELOPE_BYTES, PAGE_BYTES, Slab, type Slot } from '@holt/blob-buf-pool'
+import {
+  type BlobId,
+  blobId,
+  ENVELOPE_BYTES,
+  FRAME_BYTES,
+  PAGE_BYTES,
+  Slab,
+  type Slot,
+  USED_UNITS,
+} from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
 import { FrameAbsent, type FrameSource } from '../src/index.js'
 
@@ -55,7 +64,7 @@ export class ArrayFrameSource implements FrameSource {
   /** Takes a frame out of memory. */
   evict(id: BlobId): void {
     const slot = this.#slotOf(id)
-    this.#evicted.set(id, this.slab.bytes(slot).slice())
+    this.#evicted.set(id, this.#used(slot).slice())
     this.#release(slot)
     this.pageTable[id] = -1
   }
@@ -84,7 +93,7 @@ export class ArrayFrameSource implements FrameSource {
     const slot = this.#slotOf(id)
     if (!this.moveOnWrite) return slot
     const copy = this.#lease()
-    this.slab.bytes(copy).set(this.slab.bytes(slot))
+    this.slab.bytes(copy).set(this.#used(slot))
     this.pageTable[id] = copy
     // Whoever still reads the old slot shall notice.
     this.#release(slot)
@@ -104,6 +113,13 @@ export class ArrayFrameSource implements FrameSource {
     else this.#release(this.#slotOf(id))
     this.pageTable[id] = 0
     this.#freeIds.push(id)
+  }
+
+  /** What a store keeps of a frame: its bytes up to the end of the nodes. The rest of another slot may be anything. */
+  #used(slot: Slot): Uint8Array {
+    const { u32 } = this.slab.segmentOf(slot)
+    const units = u32[(this.slab.offsetOf(slot) + USED_UNITS) >>> 2]
+    return this.slab.bytes(slot).subarray(0, Math.min(Math.max(units * 8, PAGE_BYTES), FRAME_BYTES))
   }
 
   #slotOf(id: BlobId): Slot {

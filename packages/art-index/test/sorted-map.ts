@@ -1,13 +1,13 @@
 import type { CursorOptions } from '../src/index.js'
 
-export interface OracleValue {
-  readonly value: string
+export interface OracleValue<V> {
+  readonly value: V
   readonly version: number
 }
 
 /** What a scan returns, bytes as latin1 strings: their order is the bytes' order. */
-export type Listed =
-  | { readonly kind: 'key'; readonly key: string; readonly value: string; readonly version: number }
+export type Listed<V = string> =
+  | { readonly kind: 'key'; readonly key: string; readonly value: V; readonly version: number }
   | { readonly kind: 'prefix'; readonly key: string }
 
 export function latin1(bytes: Uint8Array): string {
@@ -19,36 +19,42 @@ export function bytesOf(text: string): Uint8Array {
 }
 
 /** The oracle: an ordered map, plain enough to be right. */
-export class SortedMap {
-  readonly #values = new Map<string, OracleValue>()
-  #sorted: string[] | undefined
+export class SortedMap<V = string> {
+  readonly #values = new Map<string, OracleValue<V>>()
+  readonly #sorted: string[] = []
 
   get size(): number {
-    return this.#values.size
+    return this.#sorted.length
   }
 
   get keys(): readonly string[] {
-    return (this.#sorted ??= [...this.#values.keys()].sort((a, b) => (a < b ? -1 : 1)))
+    return this.#sorted
   }
 
-  get(key: string): OracleValue | undefined {
+  get(key: string): OracleValue<V> | undefined {
     return this.#values.get(key)
   }
 
-  put(key: string, value: string, version: number): boolean {
+  put(key: string, value: V, version: number): boolean {
     const isNew = !this.#values.has(key)
-    if (isNew) this.#sorted = undefined
+    if (isNew) this.#sorted.splice(this.#countBefore(key), 0, key)
     this.#values.set(key, { value, version })
     return isNew
   }
 
   delete(key: string): boolean {
     const wasThere = this.#values.delete(key)
-    if (wasThere) this.#sorted = undefined
+    if (wasThere) this.#sorted.splice(this.#countBefore(key), 1)
     return wasThere
   }
 
-  scan(options: CursorOptions, limit = Infinity): Listed[] {
+  /** The keys that begin with these bytes. */
+  keysBelow(prefix: string): string[] {
+    return this.#sorted.slice(this.#countBefore(prefix), this.#countThrough(prefix))
+  }
+
+  /** What a cursor returns; with `behind`, what it returns after that entry. */
+  scan(options: CursorOptions, limit = Infinity, behind?: Pick<Listed<V>, 'kind' | 'key'>): Listed<V>[] {
     const text = (bytes: Uint8Array | undefined): string | undefined => bytes && latin1(bytes)
     const prefix = text(options.prefix) ?? ''
     const gt = text(options.gt)
@@ -56,18 +62,20 @@ export class SortedMap {
     const lt = text(options.lt)
     const lte = text(options.lte)
     const delimiter = text(options.delimiter)
-    const inside = this.keys.filter(
-      (key) =>
-        key.startsWith(prefix) &&
-        (gt === undefined || key > gt) &&
-        (gte === undefined || key >= gte) &&
-        (lt === undefined || key < lt) &&
-        (lte === undefined || key <= lte),
-    )
-    if (options.reverse === true) inside.reverse()
-    const listed: Listed[] = []
-    for (const key of inside) {
-      if (listed.length >= limit) break
+    const forward = options.reverse !== true
+    let from = this.#countBefore(prefix)
+    let to = this.#countThrough(prefix)
+    if (gt !== undefined) from = Math.max(from, this.#countUpTo(gt))
+    if (gte !== undefined) from = Math.max(from, this.#countBefore(gte))
+    if (lt !== undefined) to = Math.min(to, this.#countBefore(lt))
+    if (lte !== undefined) to = Math.min(to, this.#countUpTo(lte))
+    if (behind !== undefined && forward) {
+      const { kind, key } = behind
+      from = Math.max(from, kind === 'key' ? this.#countUpTo(key) : this.#countThrough(key))
+    } else if (behind !== undefined) to = Math.min(to, this.#countBefore(behind.key))
+    const listed: Listed<V>[] = []
+    for (let i = from; i < to && listed.length < limit; i++) {
+      const key = this.#sorted[forward ? i : to - 1 - (i - from)]
       const at = delimiter === undefined ? -1 : key.indexOf(delimiter, prefix.length)
       if (at >= 0) {
         const common = key.slice(0, at + (delimiter?.length ?? 0))
@@ -79,5 +87,31 @@ export class SortedMap {
       }
     }
     return listed
+  }
+
+  /** Keys that lie before this one. */
+  #countBefore(key: string): number {
+    return this.#countWhile((other) => other < key)
+  }
+
+  #countUpTo(key: string): number {
+    return this.#countWhile((other) => other <= key)
+  }
+
+  /** Keys before the prefix and those that begin with it. */
+  #countThrough(prefix: string): number {
+    return this.#countWhile((other) => other < prefix || other.startsWith(prefix))
+  }
+
+  /** Of the sorted keys those at the front of which this is true. */
+  #countWhile(holds: (key: string) => boolean): number {
+    let low = 0
+    let high = this.#sorted.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (holds(this.#sorted[middle])) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 }
