@@ -1,34 +1,111 @@
-/** `npm run soak [-- --seed N]`: the long campaigns, of which `npm test` runs a small part. */
+/**
+ * The long campaigns, of which `npm test` runs a small part.
+ *
+ *   npm run soak                                      all of them
+ *   npm run soak -- index --operations N --seed N     histories of an index, one process for each core
+ *   npm run soak -- histories --count N --seed N      histories of a database on a simulated disk that crashes
+ *   npm run soak -- kills --count N --seed N          processes killed at any moment
+ *   npm run soak -- shared --reads N                  threads that read a tree while it changes
+ */
 import './check-node.mjs'
 
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 
 import { ROOT, setUp } from './setup.mjs'
-import { isInterrupted, run } from './step.mjs'
+import { isInterrupted, run, step } from './step.mjs'
 
-const seedAt = process.argv.indexOf('--seed')
-const seed = seedAt === -1 ? String(Date.now() % 2 ** 31) : (process.argv[seedAt + 1] ?? '1')
+/** As `packages/art-index/test/history-generation.ts` has it. */
+const OPERATIONS_PER_INDEX_HISTORY = 5_000
+const PART_NAMES = ['index', 'histories', 'kills', 'shared']
 
-/** @type {readonly (readonly [string, readonly string[]])[]} */
-const CAMPAIGNS = [
-  ['histories.mjs', ['--count', '10000']],
-  ['kills.mjs', ['--count', '100', '--durability', 'os']],
-  ['kills.mjs', ['--count', '100', '--durability', 'disk']],
-]
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
+    count: { type: 'string' },
+    operations: { type: 'string', default: '10000000' },
+    reads: { type: 'string', default: '100000000' },
+  },
+})
+const { seed, operations, reads } = values
+const isNumber = (text) => /^\d+$/.test(text)
+if (
+  !positionals.every((name) => PART_NAMES.includes(name)) ||
+  ![seed, operations, reads, values.count ?? '1'].every(isNumber)
+) {
+  process.stderr.write(`usage: npm run soak -- [${PART_NAMES.join('|')}] [--seed N] [--count N] [--operations N] [--reads N]\n`)
+  process.exit(2)
+}
+
+/**
+ * @param {string} program
+ * @param {readonly string[]} args
+ * @param {Readonly<Record<string, string>>} env
+ */
+async function runProgram(program, args, env = {}) {
+  process.stdout.write(`\n▶ ${program} ${args.join(' ')}\n`)
+  const { exitCode } = await run(process.execPath, [join(ROOT, program), ...args], { cwd: ROOT, inherit: true, env })
+  return exitCode === 0
+}
+
+/** Each process takes every n-th seed, so that together they play one range without gaps. */
+async function runIndex() {
+  const directory = join(ROOT, 'packages', 'art-index')
+  const isBuilt = await step('histories of an index built', async () => {
+    const tsup = join(ROOT, 'node_modules', 'tsup', 'dist', 'cli-default.js')
+    const { exitCode, output } = await run(process.execPath, [tsup, '--config', 'tsup.soak.config.ts'], { cwd: directory })
+    return { ok: exitCode === 0, output }
+  })
+  if (!isBuilt) return false
+  const first = Number(seed)
+  const histories = Math.ceil(Number(operations) / OPERATIONS_PER_INDEX_HISTORY)
+  const processes = Math.min(availableParallelism(), histories)
+  const last = first + histories - 1
+  process.stdout.write(`\n▶ seeds ${seed} to ${String(last)} in ${String(processes)} processes\n`)
+  const outcomes = await Promise.all(
+    Array.from({ length: processes }, (_, place) => {
+      const count = Math.ceil((histories - place) / processes)
+      const args = ['--seed', String(first + place), '--step', String(processes), '--count', String(count)]
+      return runProgram('packages/art-index/build/soak/history-soak.js', args)
+    }),
+  )
+  if (!outcomes.every(Boolean)) return false
+  process.stdout.write(`go on with: npm run soak -- index --seed ${String(last + 1)} --operations ${operations}\n`)
+  return true
+}
+
+/** @type {Readonly<Record<string, readonly (() => Promise<boolean>)[]>>} */
+const PARTS = {
+  index: [runIndex],
+  histories: [
+    () =>
+      runProgram('packages/test-harness/bin/histories.mjs', ['--count', values.count ?? '10000', '--seed', seed]),
+  ],
+  kills: ['os', 'disk'].map((durability) => () => {
+    const args = ['--count', values.count ?? '100', '--durability', durability, '--seed', seed]
+    return runProgram('packages/test-harness/bin/kills.mjs', args)
+  }),
+  shared: [
+    () =>
+      runProgram(
+        'node_modules/vitest/vitest.mjs',
+        ['run', '--testTimeout=0', 'packages/test-harness/test/blob-store/shared-reading.test.ts'],
+        { HOLT_SHARED_READS: reads },
+      ),
+  ],
+}
 
 await setUp()
+let passedCount = 0
 let failedCount = 0
-for (const [program, args] of CAMPAIGNS) {
-  if (isInterrupted()) break
-  process.stdout.write(`\n▶ ${program} ${args.join(' ')} --seed ${seed}\n`)
-  const path = join('packages', 'test-harness', 'bin', program)
-  const { exitCode } = await run(process.execPath, [path, ...args, '--seed', seed], {
-    cwd: ROOT,
-    inherit: true,
-  })
-  if (exitCode !== 0) failedCount++
+for (const name of positionals.length === 0 ? PART_NAMES : positionals) {
+  for (const campaign of PARTS[name]) {
+    if (isInterrupted()) break
+    if (await campaign()) passedCount++
+    else failedCount++
+  }
 }
-process.stdout.write(
-  `\n${String(CAMPAIGNS.length - failedCount)} campaigns passed, ${String(failedCount)} failed\n`,
-)
+process.stdout.write(`\n${String(passedCount)} campaigns passed, ${String(failedCount)} failed\n`)
 if (!isInterrupted()) process.exitCode = failedCount === 0 ? 0 : 1
