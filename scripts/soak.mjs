@@ -35,7 +35,9 @@ if (
   !positionals.every((name) => PART_NAMES.includes(name)) ||
   ![seed, operations, reads, values.count ?? '1'].every(isNumber)
 ) {
-  process.stderr.write(`usage: npm run soak -- [${PART_NAMES.join('|')}] [--seed N] [--count N] [--operations N] [--reads N]\n`)
+  process.stderr.write(
+    `usage: npm run soak -- [${PART_NAMES.join('|')}] [--seed N] [--count N] [--operations N] [--reads N]\n`,
+  )
   process.exit(2)
 }
 
@@ -46,7 +48,11 @@ if (
  */
 async function runProgram(program, args, env = {}) {
   process.stdout.write(`\n▶ ${program} ${args.join(' ')}\n`)
-  const { exitCode } = await run(process.execPath, [join(ROOT, program), ...args], { cwd: ROOT, inherit: true, env })
+  const { exitCode } = await run(process.execPath, [join(ROOT, program), ...args], {
+    cwd: ROOT,
+    inherit: true,
+    env,
+  })
   return exitCode === 0
 }
 
@@ -55,7 +61,9 @@ async function runIndex() {
   const directory = join(ROOT, 'packages', 'art-index')
   const isBuilt = await step('histories of an index built', async () => {
     const tsup = join(ROOT, 'node_modules', 'tsup', 'dist', 'cli-default.js')
-    const { exitCode, output } = await run(process.execPath, [tsup, '--config', 'tsup.soak.config.ts'], { cwd: directory })
+    const { exitCode, output } = await run(process.execPath, [tsup, '--config', 'tsup.soak.config.ts'], {
+      cwd: directory,
+    })
     return { ok: exitCode === 0, output }
   })
   if (!isBuilt) return false
@@ -72,7 +80,9 @@ async function runIndex() {
     }),
   )
   if (!outcomes.every(Boolean)) return false
-  process.stdout.write(`go on with: npm run soak -- index --seed ${String(last + 1)} --operations ${operations}\n`)
+  process.stdout.write(
+    `go on with: npm run soak -- index --seed ${String(last + 1)} --operations ${operations}\n`,
+  )
   return true
 }
 
@@ -81,7 +91,12 @@ const PARTS = {
   index: [runIndex],
   histories: [
     () =>
-      runProgram('packages/test-harness/bin/histories.mjs', ['--count', values.count ?? '10000', '--seed', seed]),
+      runProgram('packages/test-harness/bin/histories.mjs', [
+        '--count',
+        values.count ?? '10000',
+        '--seed',
+        seed,
+      ]),
   ],
   kills: ['os', 'disk'].map((durability) => () => {
     const args = ['--count', values.count ?? '100', '--durability', durability, '--seed', seed]

@@ -85,7 +85,8 @@ class HistoryDraw {
     if (dice < 560) return random.chance(this.#percentDelete) ? this.#delete(player) : this.#put(player)
     if (dice < 790) return { kind: 'find', key: this.#key(player, 60) }
     if (dice < 820) return { kind: 'touch', key: this.#key(player, 60) }
-    if (dice < 850) return { kind: 'scan', options: this.#range(player), limit: random.pick([1, 3, 12, 12, 1e9]) }
+    if (dice < 850)
+      return { kind: 'scan', options: this.#range(player), limit: random.pick([1, 3, 12, 12, 1e9]) }
     if (dice < 862) return { kind: 'open', cursor: random.below(CURSORS), options: this.#range(player) }
     if (dice < 910) return { kind: 'advance', cursor: random.below(CURSORS), entries: 1 + random.below(4) }
     if (dice < 918) return { kind: 'resume', cursor: random.below(CURSORS) }
@@ -119,7 +120,8 @@ class HistoryDraw {
   #deletePrefix(player: HistoryPlayer): HistoryOperation {
     const prefix = this.#prefix(player)
     // Short ones would keep every tree small.
-    if (player.map.keysBelow(prefix).length * 2 > player.map.size && this.#random.chance(90)) return this.#delete(player)
+    if (player.map.keysBelow(prefix).length * 2 > player.map.size && this.#random.chance(90))
+      return this.#delete(player)
     return { kind: 'deletePrefix', prefix }
   }
 

@@ -6,7 +6,8 @@ const WORDS = ['a', 'ab', 'käse', 'Straße', '日本', '日本語', '😀', '�
 /** Names of people's files, in two to four bytes a character: keys that part in the middle of one. */
 const utf8: KeyMaker = (random) => {
   let key = random.pick(WORDS)
-  for (let depth = random.below(5); depth > 0; depth--) key += random.pick(['/', '/', '-']) + random.pick(WORDS)
+  for (let depth = random.below(5); depth > 0; depth--)
+    key += random.pick(['/', '/', '-']) + random.pick(WORDS)
   return Buffer.from(key).toString('latin1')
 }
 
@@ -20,7 +21,11 @@ const asciiPaths: KeyMaker = (random) => {
 /** A key and the same with NULs behind. */
 const trailingNuls: KeyMaker = (random) => {
   const stem = random.pick(['', 'a', 'b', 'a/', 'b\0x', '\0', '\xff', 'dir/file'])
-  return stem + '\0'.repeat(random.below(random.chance(10) ? 40 : 5)) + random.pick(['', '', '\x01', 'x', '\0\x01'])
+  return (
+    stem +
+    '\0'.repeat(random.below(random.chance(10) ? 40 : 5)) +
+    random.pick(['', '', '\x01', 'x', '\0\x01'])
+  )
 }
 
 /** Any length up to the longest, in long stretches that are shared. */

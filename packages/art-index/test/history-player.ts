@@ -189,7 +189,8 @@ export class HistoryPlayer {
     same(index.foundVersion, expected.version, 'the version found')
     same(index.foundLength, expected.value.length, 'the length found')
     const value = this.#unblocked(() => foundValue(index))
-    if (Buffer.compare(value, expected.value) !== 0) throw new Error(`find of ${hex(key)} gives another value`)
+    if (Buffer.compare(value, expected.value) !== 0)
+      throw new Error(`find of ${hex(key)} gives another value`)
   }
 
   /** After it the key's put and delete need no frame that is absent. */
@@ -239,7 +240,8 @@ export class HistoryPlayer {
       return index.restBoundBytes(from.length)
     })
     same(bound < 0, there.length === 0, 'a negative bound below the prefix')
-    if (bound < longest) throw new Error(`no key is to be longer than ${String(bound)} bytes, one has ${String(longest)}`)
+    if (bound < longest)
+      throw new Error(`no key is to be longer than ${String(bound)} bytes, one has ${String(longest)}`)
     if (from.startsWith(to) || to.startsWith(from)) {
       const { changes } = index
       try {
@@ -270,14 +272,28 @@ export class HistoryPlayer {
     const counted = this.#unblocked(() => countPrefix(index, bytes))
     same(counted.keys, below.length, 'keys counted below the prefix')
     same(counted.valueBytes, valueBytes, 'value bytes counted below the prefix')
-    same(this.#unblocked(() => isPrefixEmpty(index, bytes)), below.length === 0, 'the prefix is empty')
+    same(
+      this.#unblocked(() => isPrefixEmpty(index, bytes)),
+      below.length === 0,
+      'the prefix is empty',
+    )
   }
 
   #scan(options: CursorOptions, limit: number): void {
     const cursor = new Cursor(this.#index, options)
     const expected = this.map.scan(options, limit)
-    for (const entry of expected) this.#expect(cursor, this.#unblocked(() => cursor.next()), entry)
-    if (expected.length < limit) same(this.#unblocked(() => cursor.next()), END, 'a step behind the last entry')
+    for (const entry of expected)
+      this.#expect(
+        cursor,
+        this.#unblocked(() => cursor.next()),
+        entry,
+      )
+    if (expected.length < limit)
+      same(
+        this.#unblocked(() => cursor.next()),
+        END,
+        'a step behind the last entry',
+      )
   }
 
   #opened(options: CursorOptions): OpenCursor {
@@ -308,7 +324,8 @@ export class HistoryPlayer {
     same(cursor.version, expected.version, 'the version listed')
     same(cursor.valueLength, expected.value.length, 'the length listed')
     const value = this.#unblocked(() => cursorValue(cursor))
-    if (Buffer.compare(value, expected.value) !== 0) throw new Error(`${hex(key)} is listed with another value`)
+    if (Buffer.compare(value, expected.value) !== 0)
+      throw new Error(`${hex(key)} is listed with another value`)
   }
 
   #compact(steps: number, frames: number, fill: number): void {
@@ -343,10 +360,12 @@ export class HistoryPlayer {
     const { index, source, map, counts } = this
     source.mayBlock = true
     const report = verifyTree(index)
-    const [problem] = report.problems
+    const problem = report.problems.at(0)
     if (problem !== undefined) {
       const place = `blob ${String(problem.blobId)}, ref ${String(problem.ref)}`
-      throw new Error(`verify finds ${String(report.problems.length)} problems, the first at ${place}: ${problem.what}`)
+      throw new Error(
+        `verify finds ${String(report.problems.length)} problems, the first at ${place}: ${problem.what}`,
+      )
     }
     same(report.keys, map.size, 'keys counted by verify')
     const known = [...report.blobIds, ...report.unlinkedBlobIds].sort((a, b) => a - b)
@@ -371,7 +390,8 @@ export class HistoryPlayer {
       const usable = this.#setting.usableFrameBytes
       for (const start of [0, usable]) {
         const guard = bytes.subarray(start, start + GUARD_BYTES)
-        if (guard.some((byte) => byte !== 0)) throw new Error(`blob ${String(id)} was written at byte ${String(start)} or behind`)
+        if (guard.some((byte) => byte !== 0))
+          throw new Error(`blob ${String(id)} was written at byte ${String(start)} or behind`)
       }
     }
   }

@@ -35,7 +35,9 @@ for (let i = 0; i < count; i++) {
     for (const name of Object.keys(total) as (keyof HistoryCounts)[]) total[name] += counts[name]
   } catch (error) {
     if (!(error instanceof HistoryDifference)) throw error
-    process.stdout.write(`${error.stack ?? error.message}\n${String(error.cause instanceof Error ? error.cause.stack : '')}\n`)
+    process.stdout.write(
+      `${error.stack ?? error.message}\n${String(error.cause instanceof Error ? error.cause.stack : '')}\n`,
+    )
     process.stdout.write(`shrinking ${String(error.history.operations.length)} operations\n`)
     let played = 0
     const small = shrinkHistory(error.history, (history) => {
@@ -43,7 +45,9 @@ for (let i = 0; i < count; i++) {
       return playHistory(history)
     })
     process.stdout.write(`${describeHistory(small)}\nfails with: ${playHistory(small) ?? 'nothing'}\n`)
-    process.stdout.write(`again: npm run soak -- index --seed ${String(seed)} --operations ${String(OPERATIONS_PER_HISTORY)}\n`)
+    process.stdout.write(
+      `again: npm run soak -- index --seed ${String(seed)} --operations ${String(OPERATIONS_PER_HISTORY)}\n`,
+    )
     process.exit(1)
   }
   if (i % HISTORIES_BETWEEN_COLLECTIONS === 0) collectGarbage()

@@ -126,16 +126,24 @@ async function readWhileWriting(capacityFrames: number): Promise<readonly Reader
 }
 
 describe('threads that read a tree while its owner changes it', () => {
-  test('never see a torn value, one that is older than before, or miss a key that is there', async () => {
-    const results = await readWhileWriting(64)
-    for (const { found, absent } of results) {
-      expect(found + absent).toBe(READS / 2)
-      expect(found).toBeGreaterThan(READS / 4)
-    }
-  }, TIMEOUT_MS)
+  test(
+    'never see a torn value, one that is older than before, or miss a key that is there',
+    async () => {
+      const results = await readWhileWriting(64)
+      for (const { found, absent } of results) {
+        expect(found + absent).toBe(READS / 2)
+        expect(found).toBeGreaterThan(READS / 4)
+      }
+    },
+    TIMEOUT_MS,
+  )
 
-  test('nor in a cache so small that frames leave all the time', async () => {
-    const results = await readWhileWriting(10)
-    expect(results.some(({ waits }) => waits > 0)).toBe(true)
-  }, TIMEOUT_MS)
+  test(
+    'nor in a cache so small that frames leave all the time',
+    async () => {
+      const results = await readWhileWriting(10)
+      expect(results.some(({ waits }) => waits > 0)).toBe(true)
+    },
+    TIMEOUT_MS,
+  )
 })
