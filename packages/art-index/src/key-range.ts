@@ -21,7 +21,8 @@ export function successorOfPrefix(prefix: Uint8Array): Uint8Array | undefined {
   let length = prefix.length
   while (length > 0 && prefix[length - 1] === 0xff) length--
   if (length === 0) return undefined
-  const successor = prefix.slice(0, length)
+  // Not `slice`: that of a Buffer copies nothing.
+  const successor = new Uint8Array(prefix.subarray(0, length))
   successor[length - 1] = (successor[length - 1] ?? 0) + 1
   return successor
 }

@@ -175,7 +175,7 @@ export function decodeEffects(record: ReplayedRecord): Effect[] {
     if (at + length > body.length)
       throw malformed(record, `it ends ${String(at + length - body.length)} bytes early`)
     at += length
-    return body.slice(at - length, at)
+    return new Uint8Array(body.subarray(at - length, at))
   }
   const number = (bytes: 1 | 2 | 4): number => {
     if (at + bytes > body.length) throw malformed(record, 'it ends inside a length')

@@ -182,7 +182,8 @@ export class Engine {
       }
     }
     const key = index.key.slice(0, keyLength)
-    const value = source.slice(offset, offset + length)
+    // Not `slice`: that of a Buffer copies nothing, and the caller may use its bytes again.
+    const value = new Uint8Array(source.subarray(offset, offset + length))
     return this.#enqueue([{ kind: 'put', key, value }], durability).then(() => undefined)
   }
 

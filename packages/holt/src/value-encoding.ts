@@ -53,7 +53,7 @@ export interface ValueCodec<V> {
 /** The value's bytes, which nobody else will change: a caller's own are copied. Throws as `encode` does. */
 export function ownedBytes(codec: ValueCodec<unknown>, value: unknown): Uint8Array {
   const bytes = codec.encode(value)
-  return bytes === value ? bytes.slice() : bytes
+  return bytes === value ? new Uint8Array(bytes) : bytes
 }
 
 const encoder = new TextEncoder()
