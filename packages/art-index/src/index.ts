@@ -18,12 +18,13 @@ export {
   MAX_VALUE_FRAMES,
   MIN_USABLE_BYTES,
 } from './layout.js'
+export { longestPrefix, NO_PREFIX } from './longest-prefix.js'
 export { countPrefix, isPrefixEmpty } from './prefix-count.js'
 export type { PrefixCount } from './prefix-count.js'
 export type { ReadableTree } from './readable-tree.js'
 export { treeStatistics } from './statistics.js'
 export type { StatisticsTree, TreeStatistics } from './statistics.js'
 export type { UnlinkedFrames } from './unlinked-frames.js'
-export { MAX_PROBLEMS, verifyTree } from './verify.js'
+export { MAX_PROBLEMS, verifySteps, verifyTree } from './verify.js'
 export type { TreeProblem, VerifiableTree, VerifyReport } from './verify.js'
 export { maxInlineValueBytes, maxKeyBytes, maxValueBytes, valueFrameCount } from './limits.js'

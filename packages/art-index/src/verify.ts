@@ -71,6 +71,18 @@ interface Parent {
  * one frame at a time. Throws only what the source's `fault` throws, unless that is `HOLT_CORRUPT`.
  */
 export function verifyTree(tree: VerifiableTree): VerifyReport {
+  const steps = verifySteps(tree)
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+  }
+}
+
+/**
+ * As {@link verifyTree}, frame by frame: yields the id of each before it looks at it, so that whoever drives it can load
+ * the frame, or pause. The tree must not change until it has returned.
+ */
+export function* verifySteps(tree: VerifiableTree): Generator<BlobId, VerifyReport, undefined> {
   const reader = new FrameReader(tree.source)
   const problems: TreeProblem[] = []
   let problemsLeftOut = 0
@@ -119,6 +131,7 @@ export function verifyTree(tree: VerifiableTree): VerifyReport {
   for (const blob of queue) {
     const parent = parents.get(blob)
     if (parent === undefined) continue
+    yield blob
     try {
       reader.enter(blob)
     } catch (error) {
@@ -147,7 +160,7 @@ export function verifyTree(tree: VerifiableTree): VerifyReport {
       for (const value of entry.largeValues) values.push({ blob, value })
     }
   }
-  const valueBlobs = verifyValues(reader, values, parents, report)
+  const valueBlobs = yield* verifyValues(reader, values, parents, report)
 
   const longestKeyBytes = verifyLongestKeys(queue, facts, report)
   if (longestKeyBytes > MAX_INDEX_KEY_BYTES)
@@ -179,13 +192,13 @@ interface LargeValue {
   readonly value: FoundLargeValue
 }
 
-/** Looks at every frame of every large value; returns those that could be read. */
-function verifyValues(
+/** Looks at every frame of every large value, yielding its id before; returns those that could be read. */
+function* verifyValues(
   reader: FrameReader,
   values: readonly LargeValue[],
   parents: ReadonlyMap<BlobId, Parent>,
   report: (blob: BlobId, ref: number, what: string) => void,
-): BlobId[] {
+): Generator<BlobId, BlobId[], undefined> {
   const named = new Map<BlobId, LargeValue>()
   const readable: BlobId[] = []
   for (const large of values) {
@@ -204,6 +217,7 @@ function verifyValues(
         report(blob, ref, `${name} blob ${String(other.blob)}, ref ${String(other.value.ref)} names too`)
       if (parents.has(id) || other !== undefined) continue
       named.set(id, large)
+      yield id
       try {
         reader.enter(id)
       } catch (error) {

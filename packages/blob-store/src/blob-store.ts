@@ -51,7 +51,15 @@ export interface BlobStore {
   /** Whether anything is staged. */
   readonly needsFlush: boolean
 
+  /**
+   * One step of giving back room that nothing stored needs, where the store can: moves up to `maxFrames` frames, so that
+   * its files can be cut off, and commits that. To be called until `isDone`, with nothing staged. A crash at any moment
+   * leaves the state of the last flush, and so does an error.
+   */
+  vacuum?(maxFrames: number): Promise<VacuumStep>
   stats(): BlobStoreStats
+  /** What is wrong with the places where blobs are kept, where the store can tell. Empty for a sound one. */
+  verifyMapping?(): readonly { readonly blobId: BlobId; readonly what: string }[]
   close(): Promise<void>
 
   /**
@@ -77,6 +85,12 @@ export interface BlobWrite {
   readonly id: BlobId
   /** One frame. Its envelope (magic, id, checksums) is filled in by the store. */
   readonly frame: Uint8Array
+}
+
+export interface VacuumStep {
+  readonly movedFrames: number
+  readonly freedBytes: number
+  readonly isDone: boolean
 }
 
 export interface BlobStoreStats {

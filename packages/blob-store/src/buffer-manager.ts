@@ -501,6 +501,11 @@ export class BufferManager {
     for (const id of cut.deletes) this.#freed.add(id)
   }
 
+  /** Whether a blob is held, or freed by a change that is not durable yet. */
+  isInUse(id: BlobId): boolean {
+    return this.#inUse.has(id)
+  }
+
   stats(): CacheStats {
     return {
       capacityFrames: this.#capacity,

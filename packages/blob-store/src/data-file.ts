@@ -183,6 +183,8 @@ export class FrameWriter {
   readonly #file: IoFile
   readonly #mayBlock: boolean
   #slots: number
+  /** The file was to be cut off, and that failed. */
+  #mayBeLonger = false
 
   private constructor(io: Io, file: IoFile, mayBlock: boolean, slots: number) {
     this.#io = io
@@ -222,6 +224,16 @@ export class FrameWriter {
   async #allocateTo(slots: number): Promise<void> {
     await this.#io.allocate(this.#file, this.sizeBytes, slots * FRAME_BYTES - this.sizeBytes)
     this.#slots = slots
+  }
+
+  /** Ends the file behind `slots` slots, if it is longer. */
+  async cutOff(slots: number): Promise<void> {
+    if (slots >= this.#slots && !this.#mayBeLonger) return
+    // Whatever becomes of the call, nothing is taken for room from now on that may be gone.
+    this.#slots = Math.min(slots, this.#slots)
+    this.#mayBeLonger = true
+    await this.#io.truncate(this.#file, this.sizeBytes)
+    this.#mayBeLonger = false
   }
 
   /** Writes the pages in use of each frame; what else the disk slot holds stays as it is. */

@@ -19,6 +19,13 @@ export class DiskSlots {
     return this.#taken
   }
 
+  /** One more than the highest slot taken. */
+  get reach(): number {
+    let word = this.#words.length - 1
+    while (word >= 0 && this.#words[word] === 0) word--
+    return word < 0 ? 0 : word * 32 + 32 - Math.clz32(this.#words[word])
+  }
+
   isTaken(slot: number): boolean {
     return slot >>> 5 < this.#words.length && (this.#words[slot >>> 5] & (1 << (slot & 31))) !== 0
   }

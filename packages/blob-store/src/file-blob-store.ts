@@ -9,6 +9,7 @@ import type {
   BlobStoreSupport,
   BlobStoreWorker,
   BlobWrite,
+  VacuumStep,
 } from './blob-store.js'
 import { DATA_NAME, FrameReader, FrameWriter } from './data-file.js'
 import { DiskSlots } from './disk-slots.js'
@@ -18,6 +19,8 @@ import { MANIFEST_NAME, MANIFEST_TEMPORARY_NAME, ManifestLog } from './manifest-
 import { readManifest, startsAsManifest, type ManifestState } from './manifest-reader.js'
 import { type Mapping, MappingTable } from './mapping-table.js'
 import { OneAtATime } from './one-at-a-time.js'
+import { vacuumStep } from './vacuum.js'
+import { type MappingProblem, verifyMapping } from './verify-mapping.js'
 import { assertBlobId, assertFrameBytes, assertNote, assertRange, lastOfEach } from './store-arguments.js'
 
 export interface FileBlobStoreOptions {
@@ -264,14 +267,23 @@ export class FileBlobStore implements BlobStore {
       if (staged === 'deleted') blobs -= flushed ? 1 : 0
       else blobs += flushed ? 0 : 1
     }
-    const dataBytes = this.#writer?.sizeBytes ?? this.#foundBytes
+    // Another instance that writes knows better.
+    const { data, manifest } = this.#mapping.writtenByAnother
+      ? this.#mapping.fileBytes
+      : { data: this.#writer?.sizeBytes ?? this.#foundBytes, manifest: this.#log.sizeBytes }
     return {
       blobs,
       files: [
-        { name: DATA_NAME, sizeBytes: dataBytes },
-        { name: MANIFEST_NAME, sizeBytes: this.#log.sizeBytes },
+        { name: DATA_NAME, sizeBytes: data },
+        { name: MANIFEST_NAME, sizeBytes: manifest },
       ],
     }
+  }
+
+  /** Whether each blob has a disk slot of its own, as of the last flush. */
+  verifyMapping(): MappingProblem[] {
+    this.#assertOpen()
+    return verifyMapping(this.#mapping)
   }
 
   // ---- writing -------------------------------------------------------------------------------------------------
@@ -361,6 +373,45 @@ export class FileBlobStore implements BlobStore {
     this.#publish(note)
   }
 
+  /**
+   * One step of giving room back to the system; see {@link BlobStore.vacuum}. Changes nothing that is stored, nor the
+   * note. Rejects `HOLT_BUSY` while anything is staged: that is not to be committed by the way.
+   */
+  async vacuum(maxFrames: number): Promise<VacuumStep> {
+    let step: VacuumStep | undefined
+    await this.#mutate(async (writer) => {
+      if (this.#staged.size > 0)
+        throw new HoltError('HOLT_BUSY', 'frames are staged: flush before the store is vacuumed')
+      const note = this.#note
+      // Before the first flush there is nothing to move.
+      if (note !== undefined) step = await this.#vacuum(writer, note, maxFrames)
+    })
+    return step ?? { movedFrames: 0, freedBytes: 0, isDone: true }
+  }
+
+  async #vacuum(writer: FrameWriter, note: Uint8Array, maxFrames: number): Promise<VacuumStep> {
+    const reader = this.#reader ?? (await this.#openReader())
+    // A commit frees the slots of failed attempts.
+    if (this.#quarantine.length > 0) await this.#commit(writer, note)
+    const step = await vacuumStep(
+      {
+        mapping: this.#mapping,
+        slots: this.#slots,
+        writer,
+        read: (id, into) => reader.read(id, into),
+        stage: (id, place) => {
+          this.#stage(id, place)
+        },
+        commit: () => this.#commit(writer, note),
+      },
+      maxFrames,
+    )
+    if (!step.isDone) return step
+    const before = this.#log.sizeBytes
+    await this.#log.replace(this.#completedImage())
+    return { ...step, freedBytes: step.freedBytes + Math.max(0, before - this.#log.sizeBytes) }
+  }
+
   /** The state that this flush makes. */
   #imageWith(note: Uint8Array): ManifestImage {
     const mappings: (readonly [BlobId, Mapping])[] = []
@@ -420,7 +471,12 @@ export class FileBlobStore implements BlobStore {
     await this.#queue.run(async () => {
       this.#assertOpen()
       if (!this.#mapping.claimWriter()) throw this.#notTheWriter()
-      await work(await this.#prepare())
+      const writer = await this.#prepare()
+      try {
+        await work(writer)
+      } finally {
+        this.#mapping.setFileBytes(writer.sizeBytes, this.#log.sizeBytes)
+      }
     })
   }
 

@@ -6,6 +6,7 @@ export type {
   BlobStoreSupport,
   BlobStoreWorker,
   BlobWrite,
+  VacuumStep,
 } from './blob-store.js'
 export { BufferManager, retireFrames } from './buffer-manager.js'
 export type { BufferManagerOptions, CacheStats, Cut } from './buffer-manager.js'

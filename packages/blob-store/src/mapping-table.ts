@@ -1,5 +1,5 @@
 import { HoltError } from '@holt/errors'
-import { blobId, type BlobId, MAX_BLOB_ID } from '@holt/blob-buf-pool'
+import { blobId, type BlobId, FRAME_BYTES, MAX_BLOB_ID } from '@holt/blob-buf-pool'
 
 /** Where a frame lies on disk, how much of it, and the checksum of its first page. */
 export interface Mapping {
@@ -22,6 +22,8 @@ export interface Mapping {
  *   4  blobs mapped            i32
  *   8  instances               i32   how many stores have attached
  *  12  writer                  i32   the instance that writes; 0: none yet
+ *  16  slots of the data file  i32   once something was written
+ *  20  sectors of the manifest i32
  *  64  entry of blob 0 …       i64: pages - 1 (7 bits) | disk slot + 1 (25 bits; 0: no such blob)
  *                              | header checksum (lower 32)
  * ```
@@ -99,6 +101,17 @@ export class MappingTable {
     return found
   }
 
+  /** Sizes of the files as the instance that writes knows them. */
+  get fileBytes(): { readonly data: number; readonly manifest: number } {
+    const data = Atomics.load(this.#control, DATA_SLOTS) * FRAME_BYTES
+    return { data, manifest: Atomics.load(this.#control, MANIFEST_SECTORS) * SECTOR_BYTES }
+  }
+
+  setFileBytes(data: number, manifest: number): void {
+    Atomics.store(this.#control, DATA_SLOTS, data / FRAME_BYTES)
+    Atomics.store(this.#control, MANIFEST_SECTORS, manifest / SECTOR_BYTES)
+  }
+
   /** Makes this instance the one that writes, for good. False when another is already. */
   claimWriter(): boolean {
     const before = Atomics.compareExchange(this.#control, WRITER, 0, this.#instance)
@@ -117,6 +130,9 @@ const HIGHEST = 0
 const COUNT = 1
 const INSTANCES = 2
 const WRITER = 3
+const DATA_SLOTS = 4
+const MANIFEST_SECTORS = 5
+const SECTOR_BYTES = 512
 const SLOT_BITS = 25
 const SLOT_MASK = 2 ** SLOT_BITS - 1
 const LOW = 0xffff_ffffn

@@ -1,4 +1,4 @@
-import type { BufferManager, Cut } from '@holt/blob-store'
+import type { BufferManager, Cut, VacuumStep } from '@holt/blob-store'
 import { HoltError } from '@holt/errors'
 import type { JournalContract, Lsn } from '@holt/journal'
 import type { Io, Timer } from '@holt/uring-native'
@@ -211,6 +211,12 @@ export class Checkpointer {
     this.#options.frames.retired(cut)
     this.#framesFlushed += report.framesFlushed
     if (position !== undefined) this.#options.journal?.recycle(position)
+  }
+
+  /** One step of giving back room; see `BlobStore.vacuum`. Rejects with the step's error, and `HOLT_CLOSED`. */
+  vacuum(maxFrames: number): Promise<VacuumStep> {
+    if (this.#closed) return Promise.reject(new HoltError('HOLT_CLOSED', 'the database was closed'))
+    return this.#options.worker.vacuum(maxFrames)
   }
 
   /** Whether an epoch is under way. */

@@ -1,5 +1,5 @@
 import type { Slab } from '@holt/blob-buf-pool'
-import { type BlobStore, retireFrames, type SlotTable } from '@holt/blob-store'
+import { type BlobStore, retireFrames, type SlotTable, type VacuumStep } from '@holt/blob-store'
 import { HoltError, isHoltError } from '@holt/errors'
 import { BoundedQueue } from './bounded-queue.js'
 import type { Epoch, EpochReport, EpochWorker } from './epoch.js'
@@ -13,11 +13,10 @@ export interface EpochCommitterOptions {
 }
 
 export const DEFAULT_QUEUE_CAPACITY = 16
+const NOTHING_TO_VACUUM: VacuumStep = { movedFrames: 0, freedBytes: 0, isDone: true }
 
-interface Task {
-  readonly epoch: Epoch
-  readonly resolve: (report: EpochReport) => void
-}
+/** What waits in the queue: does its work, tells whoever asked for it, and never rejects. */
+type Task = () => Promise<void>
 
 /**
  * The state machine that commits epochs: take one from the queue, write its frames in one batch, stage its deletes,
@@ -36,7 +35,20 @@ export class EpochCommitter implements EpochWorker {
 
   submit(epoch: Epoch): Promise<EpochReport> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({ epoch, resolve }).catch(reject)
+      const task = async (): Promise<void> => {
+        resolve(await this.#commit(epoch))
+      }
+      this.#queue.push(task).catch(reject)
+    })
+  }
+
+  vacuum(maxFrames: number): Promise<VacuumStep> {
+    const { store } = this.#options
+    return new Promise((resolve, reject) => {
+      const task = async (): Promise<void> => {
+        await (store.vacuum?.(maxFrames) ?? Promise.resolve(NOTHING_TO_VACUUM)).then(resolve, reject)
+      }
+      this.#queue.push(task).catch(reject)
     })
   }
 
@@ -47,7 +59,7 @@ export class EpochCommitter implements EpochWorker {
 
   async #run(): Promise<void> {
     for (let task = await this.#queue.take(); task !== undefined; task = await this.#queue.take()) {
-      task.resolve(await this.#commit(task.epoch))
+      await task()
     }
   }
 

@@ -1,4 +1,5 @@
 import type { BlobId, Slot } from '@holt/blob-buf-pool'
+import type { VacuumStep } from '@holt/blob-store'
 
 /**
  * What one checkpoint commits: the frames that were dirty at its cut, the blobs freed until then, and the engine's note.
@@ -25,6 +26,11 @@ export interface EpochReport {
 export interface EpochWorker {
   /** Waits while the queue is full. Resolves with the report, of a failure too; rejects only after `stop`. */
   submit(epoch: Epoch): Promise<EpochReport>
+  /**
+   * One step of `BlobStore.vacuum`, between two epochs. A store that has none is done at once. Rejects with the step's
+   * error, and after `stop`.
+   */
+  vacuum(maxFrames: number): Promise<VacuumStep>
   /** Commits what was submitted, then ends. */
   stop(): Promise<void>
 }

@@ -58,6 +58,12 @@ port.on('message', (message: ToWorker) => {
         port.close()
         return
       }
+      if (message.kind === 'vacuum') {
+        const { number, maxFrames } = message
+        const step = await committer.vacuum(maxFrames).catch((error: unknown) => sendError(error))
+        tell({ kind: 'vacuumed', number, step })
+        return
+      }
       if (message.slab !== undefined) slab.adopt(message.slab)
       const { error, ...report } = await committer.submit(message.epoch)
       tell({ kind: 'report', report, error: error === undefined ? undefined : sendError(error) })

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { Worker } from 'node:worker_threads'
 import type { Slab } from '@holt/blob-buf-pool'
-import type { BlobStoreWorker, SlotTable } from '@holt/blob-store'
+import type { BlobStoreWorker, SlotTable, VacuumStep } from '@holt/blob-store'
 import { HoltError } from '@holt/errors'
 import type { Epoch, EpochReport, EpochWorker } from './epoch.js'
 import { type FromWorker, receiveError, type ToWorker, type WorkerStart } from './worker-messages.js'
@@ -16,11 +16,14 @@ export interface ThreadWorkerOptions {
 /**
  * The I/O worker as a thread: an {@link EpochCommitter} in a worker_thread with an Io and a store of its own, over the
  * same slab. Started with the first epoch (a start costs 30-60 ms); a thread that died is started anew with the next.
- * It keeps the process alive only while an epoch is under way.
+ * It keeps the process alive only while an epoch, or a step of a vacuum, is under way.
  */
 export class ThreadEpochWorker implements EpochWorker {
   readonly #options: ThreadWorkerOptions
   readonly #waiting = new Map<number, (report: EpochReport) => void>()
+  /** Steps of a vacuum under way. */
+  readonly #vacuums = new Map<number, (step: VacuumStep | Error) => void>()
+  #vacuumNumber = 0
   #worker: Worker | undefined
   #segmentsKnown = 0
   #stopped = false
@@ -39,6 +42,20 @@ export class ThreadEpochWorker implements EpochWorker {
       const grown = slab.segments.length > this.#segmentsKnown
       this.#segmentsKnown = slab.segments.length
       this.#post(worker, { kind: 'epoch', epoch, slab: grown ? slab.share() : undefined })
+    })
+  }
+
+  vacuum(maxFrames: number): Promise<VacuumStep> {
+    if (this.#stopped) return Promise.reject(new HoltError('HOLT_CLOSED', 'the I/O worker was stopped'))
+    const worker = (this.#worker ??= this.#start())
+    const number = ++this.#vacuumNumber
+    return new Promise((resolve, reject) => {
+      this.#vacuums.set(number, (step) => {
+        if (step instanceof Error) reject(step)
+        else resolve(step)
+      })
+      worker.ref()
+      this.#post(worker, { kind: 'vacuum', number, maxFrames })
     })
   }
 
@@ -76,6 +93,9 @@ export class ThreadEpochWorker implements EpochWorker {
           ...message.report,
           ...(message.error === undefined ? {} : { error: receiveError(message.error) }),
         })
+      } else if (message.kind === 'vacuumed') {
+        const { number, step } = message
+        this.#settleVacuum(number, 'code' in step ? receiveError(step) : step)
       } else if (message.kind === 'failed') {
         cause = receiveError(message.error)
       }
@@ -85,11 +105,12 @@ export class ThreadEpochWorker implements EpochWorker {
     })
     worker.on('exit', () => {
       if (this.#worker === worker) this.#worker = undefined
+      const error =
+        cause instanceof Error
+          ? cause
+          : new HoltError('HOLT_CHECKPOINT_FAILED', 'the I/O worker ended before its work did')
+      for (const number of [...this.#vacuums.keys()]) this.#settleVacuum(number, error)
       for (const epoch of [...this.#waiting.keys()]) {
-        const error =
-          cause instanceof Error
-            ? cause
-            : new HoltError('HOLT_CHECKPOINT_FAILED', 'the I/O worker ended before its epoch did')
         this.#settle({ epoch, framesTotal: 0, framesFlushed: 0, deletesTotal: 0, deletesApplied: 0, error })
       }
     })
@@ -99,7 +120,18 @@ export class ThreadEpochWorker implements EpochWorker {
   #settle(report: EpochReport): void {
     const resolve = this.#waiting.get(report.epoch)
     this.#waiting.delete(report.epoch)
-    if (this.#waiting.size === 0) this.#worker?.unref()
+    this.#letGo()
     resolve?.(report)
+  }
+
+  #settleVacuum(number: number, step: VacuumStep | Error): void {
+    const settle = this.#vacuums.get(number)
+    this.#vacuums.delete(number)
+    this.#letGo()
+    settle?.(step)
+  }
+
+  #letGo(): void {
+    if (this.#waiting.size === 0 && this.#vacuums.size === 0) this.#worker?.unref()
   }
 }

@@ -1,4 +1,5 @@
 import type { SharedSlab } from '@holt/blob-buf-pool'
+import type { VacuumStep } from '@holt/blob-store'
 import { HoltError, type HoltErrorCode, isHoltError } from '@holt/errors'
 import type { Epoch, EpochReport } from './epoch.js'
 
@@ -13,11 +14,13 @@ export interface WorkerStart {
 
 export type ToWorker =
   | { readonly kind: 'epoch'; readonly epoch: Epoch; readonly slab: SharedSlab | undefined }
+  | { readonly kind: 'vacuum'; readonly number: number; readonly maxFrames: number }
   | { readonly kind: 'stop' }
 
 export type FromWorker =
   | { readonly kind: 'ready' }
   | { readonly kind: 'failed'; readonly error: SentError }
+  | { readonly kind: 'vacuumed'; readonly number: number; readonly step: VacuumStep | SentError }
   | {
       readonly kind: 'report'
       readonly report: Omit<EpochReport, 'error'>

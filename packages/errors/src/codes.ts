@@ -11,6 +11,8 @@ export const ERROR_CODES = {
   HOLT_BATCH_TOO_LARGE: 'a batch has too many operations or bytes',
   HOLT_ENCODING:
     'a tree is opened with another encoding than it was made with, or a value does not encode or decode',
+  HOLT_BUFFER_TOO_SMALL:
+    'the buffer that a value is to be copied into has no room for it; the message says how much',
   HOLT_INVALID_TOKEN: 'a continuation token does not belong to this query',
 
   // What the state of the data forbids.

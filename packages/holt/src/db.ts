@@ -1,4 +1,4 @@
-import { treeStatistics, type TreeStatistics, verifyTree, type VerifyReport } from '@holt/art-index'
+import { treeStatistics, type TreeStatistics, type VerifyReport } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
 import { Catalog } from './catalog.js'
 import { raisedDurability } from './durability.js'
@@ -7,16 +7,17 @@ import type { Engine } from './engine.js'
 import type { Version } from './entries.js'
 import { keyCodec, type KeyEncodingName, type KeyEncodings } from './key-encoding.js'
 import type { RecoveryStats } from './recovery.js'
-import { withLeaks } from './leaked-frames.js'
 import type { DbStats } from './stats.js'
 import { type AtomicResult, Transaction } from './transaction.js'
 import { Tree, type WriteOptions } from './tree.js'
+import { vacuumDatabase, type VacuumOptions, type VacuumReport } from './vacuum.js'
 import {
   valueCodec,
   type ValueEncoding,
   type ValueEncodingName,
   type ValueEncodings,
 } from './value-encoding.js'
+import { verifyDatabase, type VerifyOptions } from './verify.js'
 
 export interface TreeOptions<
   N extends KeyEncodingName = KeyEncodingName,
@@ -147,13 +148,31 @@ export class Db implements AsyncDisposable {
   }
 
   /**
-   * Walks everything and checks every invariant of the tree, and that each frame of the store belongs to it or waits to
-   * be given back. Throws `HOLT_CORRUPT` for a frame that fails its checks.
+   * Checks everything: every invariant of the tree, every checksum, that no frame is lost or used twice. Resolves to a
+   * report that names each problem's place; `problems` is empty for a sound database. Gives the event loop its turn
+   * between frames; writes may have to wait when they keep changing what is being checked.
+   *
+   * Rejects `HOLT_IO` when a frame cannot be read, `HOLT_CLOSED` when the database is closed meanwhile, with the signal's
+   * reason when it is aborted, `HOLT_INVALID_ARGUMENT` for an unknown option.
    */
-  verify(): VerifyReport {
+  async verify(options: VerifyOptions = {}): Promise<VerifyReport> {
     this.#engine.assertOpen()
-    const { index, frames } = this.#engine
-    return withLeaks(verifyTree(index), frames.liveBlobs())
+    refuseUnknown(options, ['onProgress', 'signal'], 'verify')
+    return await verifyDatabase(this.#engine, options)
+  }
+
+  /**
+   * Gives back room on the disk: writes a checkpoint, moves frames from the end of `blobs.dat` into free places before
+   * it, cuts off the end, and writes the manifest anew. Reads and writes go on meanwhile. A crash at any moment loses
+   * nothing. Nothing to be done for a database in memory.
+   *
+   * Rejects as `checkpoint` does, `HOLT_CLOSED` when the database is closed meanwhile, with the signal's reason when it
+   * is aborted, `HOLT_INVALID_ARGUMENT` for an unknown option.
+   */
+  async vacuum(options: VacuumOptions = {}): Promise<VacuumReport> {
+    this.#engine.assertOpen()
+    refuseUnknown(options, ['onProgress', 'signal'], 'vacuum')
+    return await vacuumDatabase(this.#engine, options)
   }
 
   stats(): DbStats {
@@ -208,5 +227,12 @@ export class Db implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close()
+  }
+}
+
+function refuseUnknown(options: object, known: readonly string[], method: string): void {
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name))
+      throw new HoltError('HOLT_INVALID_ARGUMENT', `'${name}' is no option of ${method}()`)
   }
 }

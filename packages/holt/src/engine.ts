@@ -106,6 +106,9 @@ export class Engine {
   #writable = false
   #started = false
   #closed = false
+  /** Who holds writes back: see {@link holdWrites}. */
+  #holders = 0
+  #releaseWaiters: (() => void)[] = []
   /** What the write that was refused last wants: bytes of journal space, or one of the `WANTS_` constants. */
   #wanted = 0
   /** Set when the tree may be ahead of the journal: nothing may be written any more. */
@@ -153,6 +156,31 @@ export class Engine {
   /** Throws `HOLT_CLOSED` once the database was closed. */
   assertOpen(): void {
     if (this.#closed) throw new HoltError('HOLT_CLOSED', 'the database was closed')
+  }
+
+  /**
+   * Until {@link releaseWrites} no write is applied: it joins the queue, so that whoever looks at the tree sees it
+   * unchanged. Each call needs one release.
+   */
+  holdWrites(): void {
+    this.#holders++
+    this.#writable = false
+  }
+
+  releaseWrites(): void {
+    if (--this.#holders > 0) return
+    this.#becomeWritable()
+    if (this.#waiting.length > 0) this.#drain()
+    for (const resume of this.#releaseWaiters.splice(0)) resume()
+  }
+
+  #becomeWritable(): void {
+    this.#writable = this.#started && !this.#closed && this.#broken === undefined && this.#holders === 0
+  }
+
+  /** While it holds, nothing is applied. */
+  async #released(): Promise<void> {
+    while (this.#holders > 0) await new Promise<void>((resume) => this.#releaseWaiters.push(resume))
   }
 
   // ---- writing -------------------------------------------------------------------------------------------------
@@ -301,6 +329,8 @@ export class Engine {
     const pinned: BlobId[] = []
     try {
       for (;;) {
+        // Whoever holds writes back looks at frames that this would change.
+        while (this.#holders > 0) await this.#released()
         this.assertOpen()
         if (this.#broken !== undefined) throw this.#broken
         if (!this.#started) {
@@ -357,12 +387,25 @@ export class Engine {
     await this.checkpointer.checkpoint()
   }
 
+  /** As {@link checkpoint}, and makes the store ready for changes even if there is nothing to write. */
+  async checkpointForVacuum(): Promise<void> {
+    this.assertOpen()
+    await this.#drained()
+    if (this.checkpointer === undefined) return
+    if (!this.#started) await this.#begin()
+    await this.checkpointer.checkpoint()
+  }
+
   /** Refuses further calls, applies what waits, writes a last checkpoint and ends the journal. */
   async close(): Promise<void> {
     this.assertOpen()
     this.#closed = true
     this.#writable = false
-    while (this.#isDraining) await this.#draining
+    // Who holds writes back sees that it is closed and lets go; what waited is applied then.
+    while (this.#isDraining || this.#waiting.length > 0) {
+      await this.#released()
+      await this.#draining
+    }
     await this.reclaimer.stop()
     let failure: unknown
     const attempt = async (step: () => Promise<void> | undefined): Promise<void> => {
@@ -591,7 +634,7 @@ export class Engine {
   }
 
   #drain(): void {
-    if (this.#isDraining) return
+    if (this.#isDraining || this.#holders > 0) return
     this.#isDraining = true
     this.#draining = this.#drainQueue()
   }
@@ -624,13 +667,14 @@ export class Engine {
   async #begin(): Promise<void> {
     await this.#start(this.#seqFloor)
     this.#started = true
-    this.#writable = !this.#closed && this.#broken === undefined
-    if (this.#writable) this.reclaimer.wake()
+    this.#becomeWritable()
+    if (!this.#closed && this.#broken === undefined) this.reclaimer.wake()
   }
 
   async #whenApplied(write: WaitingWrite): Promise<BatchOutcome> {
     const { journal, checkpointer } = this
     for (;;) {
+      while (this.#holders > 0) await this.#released()
       if (this.#broken !== undefined) throw this.#broken
       try {
         const outcome = this.#tryBatch(write.operations)

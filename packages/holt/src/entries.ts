@@ -23,3 +23,12 @@ export interface PrefixEntry<K> {
 }
 
 export type Entry<K, V> = KeyEntry<K, V> | PrefixEntry<K>
+
+/** What `tree.count` came to. */
+export interface Count {
+  readonly keys: number
+  /** Sum of the lengths of their values' encodings. */
+  readonly valueBytes: number
+  /** False when there are more keys than the limit allowed to count. */
+  readonly exact: boolean
+}

@@ -73,7 +73,10 @@ export function resumeAt(options: CursorOptions, token: unknown): CursorOptions 
     new HoltError('HOLT_INVALID_TOKEN', `the continuation token ${what}`)
   if (typeof token !== 'string') throw invalid(`is ${typeof token} instead of a string`)
   const bytes = new Uint8Array(Buffer.from(token, 'base64url'))
-  if (bytes.length < HEAD_BYTES || bytes[0] !== TOKEN_VERSION) throw invalid('is none of this release')
+  // Decoding skips what is no base64url; a token is exactly what was handed out.
+  const isExact = Buffer.from(bytes.buffer).toString('base64url') === token
+  if (!isExact || bytes.length < HEAD_BYTES || bytes[0] !== TOKEN_VERSION)
+    throw invalid('is none of this release')
   const view = new DataView(bytes.buffer)
   if (view.getUint32(6, true) !== crc32c(bytes, HEAD_BYTES, bytes.length - HEAD_BYTES, crc32c(bytes, 0, 6)))
     throw invalid('is damaged')

@@ -3,14 +3,18 @@ import type { CursorOptions } from '@holt/art-index'
 import type { KeyCodec } from './key-encoding.js'
 import { LIMITS, TREE_ID_BYTES } from './limits.js'
 
-/** Which part of a tree to walk. Keys compare by the bytes of their encoding. */
-export interface RangeOptions<K> {
+/** A part of a tree. Keys compare by the bytes of their encoding. Of several bounds at one end the narrowest counts. */
+export interface BoundOptions<K> {
   readonly gt?: K
   readonly gte?: K
   readonly lt?: K
   readonly lte?: K
   /** Only keys that begin with this one. */
   readonly prefix?: K
+}
+
+/** Which part of a tree to walk, and how. */
+export interface RangeOptions<K> extends BoundOptions<K> {
   /** Descending. Default false. */
   readonly reverse?: boolean
   /** Entries at most. Default no limit. */
@@ -26,6 +30,13 @@ const KNOWN = new Set<string>([
   ...['gt', 'gte', 'lt', 'lte', 'prefix', 'delimiter'],
   ...['reverse', 'limit', 'after'],
 ])
+
+/** Throws `HOLT_INVALID_ARGUMENT` when a range has one of these options, which `method` does not know. */
+export function refuseOptions(range: object, names: readonly string[], method: string): void {
+  for (const name of names) {
+    if (name in range) throw new HoltError('HOLT_INVALID_ARGUMENT', `'${name}' is no option of ${method}()`)
+  }
+}
 
 /** A key with its tree's id in front. */
 export function withTreeId(treeId: number, key: Uint8Array): Uint8Array {

@@ -1,7 +1,16 @@
+import {
+  countPrefix,
+  Cursor,
+  type CursorOptions,
+  END,
+  isPrefixEmpty,
+  longestPrefix,
+  NO_PREFIX,
+} from '@holt/art-index'
 import { HoltError } from '@holt/errors'
 import { type Durability, raisedDurability } from './durability.js'
 import type { BatchOutcome, Engine, KeyEncoder } from './engine.js'
-import type { Entry, KeyEntry, Version, VersionedValue } from './entries.js'
+import type { Count, Entry, KeyEntry, Version, VersionedValue } from './entries.js'
 import { decodeFound, decodeRead } from './found-value.js'
 import type { KeyCodec } from './key-encoding.js'
 import { LIMITS, TREE_ID_BYTES } from './limits.js'
@@ -9,11 +18,13 @@ import { resumeAt } from './list-token.js'
 import { type Operation, renamePrefixOf } from './operation.js'
 import { type AsyncTreeParts, listEntries, prefetchKeys, scanEntries } from './async-tree.js'
 import {
+  type BoundOptions,
   checkLimit,
   cursorOptions,
   type DelimiterOptions,
   encodeBehindId,
   type RangeOptions,
+  refuseOptions,
   writeTreeId,
 } from './range.js'
 import { type ScanPage } from './scan-page.js'
@@ -22,6 +33,7 @@ import { TREE_INTERNALS, type TreeInternals } from './tree-internals.js'
 import { assertThere, type TreeState } from './tree-state.js'
 import { ownedBytes, type ValueCodec } from './value-encoding.js'
 import { streamValue } from './value-stream.js'
+import { type EntryVisitor, type ValueVisitor, visitEntries, visitFound } from './visit.js'
 
 /** What a single write may ask for. */
 export interface WriteOptions {
@@ -137,6 +149,139 @@ export class Tree<K, V> {
     return this.#find(key)
   }
 
+  /**
+   * Copies the bytes of a value into `buffer` from `offsetBytes` on (default 0), as they are stored, whatever the tree's
+   * value encoding. Returns how many they are, or `undefined` if the key is not there; nothing is copied then. Throws
+   * `HOLT_BUFFER_TOO_SMALL`, having copied nothing, when they do not fit, and `HOLT_INVALID_ARGUMENT` for a buffer that
+   * is none or an offset outside it.
+   */
+  getInto(key: K, buffer: Uint8Array, offsetBytes = 0): number | undefined {
+    if (!(buffer instanceof Uint8Array))
+      throw new HoltError('HOLT_INVALID_ARGUMENT', `buffer is ${typeof buffer}; a Uint8Array is wanted`)
+    if (!Number.isInteger(offsetBytes) || offsetBytes < 0 || offsetBytes > buffer.length) {
+      throw new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        `offsetBytes is ${String(offsetBytes)}; a whole number up to the buffer's ${String(buffer.length)} is wanted`,
+      )
+    }
+    if (!this.#find(key)) return undefined
+    const { index } = this.#engine
+    const { foundBytes, foundOffset, foundLength } = index
+    if (foundLength > buffer.length - offsetBytes) {
+      throw new HoltError(
+        'HOLT_BUFFER_TOO_SMALL',
+        `the value has ${String(foundLength)} bytes; the buffer has room for ${String(buffer.length - offsetBytes)}`,
+      )
+    }
+    if (foundLength > LONGEST_LOOP_BYTES) {
+      index.readFound(buffer, offsetBytes, 0, foundLength)
+    } else {
+      for (let i = 0; i < foundLength; i++) buffer[offsetBytes + i] = foundBytes[foundOffset + i]
+    }
+    return foundLength
+  }
+
+  /**
+   * Shows `look` the bytes of a value where they lie, without a copy; a value that lies in frames of its own is gathered
+   * into one. The view is of shared memory: it is valid until `look` returns, and must not be written to. Returns whether
+   * the key is there.
+   *
+   * Reads inside `look` are as usual. Writes made there are accepted, and applied when it has returned. Throws
+   * `HOLT_INVALID_ARGUMENT` when `look` is asynchronous, and what `look` throws.
+   */
+  visit(key: K, look: ValueVisitor): boolean {
+    if (!this.#find(key)) return false
+    visitFound(this.#engine, look)
+    return true
+  }
+
+  /**
+   * Shows `look` entry after entry where they lie; `false` ends the walk. Takes the options of `scan`, returns the number
+   * of entries shown. The rules of `visit` hold: the entry and its views are valid until `look` returns, writes made
+   * there are applied when the whole visit is over (so they count as waiting: `HOLT_QUEUE_FULL`).
+   */
+  visitRange(range: RangeOptions<K> & Partial<DelimiterOptions<K>>, look: EntryVisitor<K>): number {
+    this.#engine.assertOpen()
+    assertThere(this.#state)
+    refuseOptions(range, ['after'], 'visitRange')
+    const limit = checkLimit(range.limit, Infinity)
+    return visitEntries(this.#engine, cursorOptions(this.#id, this.#keys, range), this.#keys, limit, look)
+  }
+
+  /** The entry with the longest key that `query` begins with, or is equal to; `undefined` if there is none. */
+  longestPrefix(query: K): KeyEntry<K, V> | undefined {
+    const engine = this.#engine
+    engine.assertOpen()
+    assertThere(this.#state)
+    const { index } = engine
+    const length = longestPrefix(index, index.key, this.#scratch(query))
+    // The frames of the way may have been loaded one over the other, so the record is looked up by its key.
+    if (length === NO_PREFIX || !index.find(length)) return undefined
+    const version = index.foundVersion as Version
+    // Before the value: a decoder of the caller's may look for other keys.
+    const key = this.#keys.read(Buffer.from(index.key.subarray(0, length)), TREE_ID_BYTES, length)
+    return { kind: 'key', key, value: decodeFound(index, this.#values), version }
+  }
+
+  /** The first entry of a range, in byte order; `undefined` if it is empty. */
+  first(range: BoundOptions<K> = {}): KeyEntry<K, V> | undefined {
+    return this.#endOf(range, false)
+  }
+
+  /** The last entry of a range, in byte order; `undefined` if it is empty. */
+  last(range: BoundOptions<K> = {}): KeyEntry<K, V> | undefined {
+    return this.#endOf(range, true)
+  }
+
+  #endOf(range: BoundOptions<K>, reverse: boolean): KeyEntry<K, V> | undefined {
+    refuseOptions(range, ['reverse', 'limit', 'delimiter', 'after'], reverse ? 'last' : 'first')
+    const walk = this.#scan<KeyEntry<K, V>>(
+      { ...range, reverse, limit: 1 },
+      entryOf,
+      this.#keys,
+      this.#values,
+    )
+    const found = walk.next()
+    walk.return()
+    return found.done === true ? undefined : found.value
+  }
+
+  /**
+   * How many keys a range holds, and the bytes of their values. For a prefix, or the whole tree, without `limit` the
+   * cost is that of the frames below, not of the keys. With `limit`, or with bounds, it walks; it stops one key behind
+   * the limit, and tells by `exact` whether that key was there.
+   */
+  count(range: BoundOptions<K> & { readonly limit?: number } = {}): Count {
+    const engine = this.#engine
+    engine.assertOpen()
+    assertThere(this.#state)
+    refuseOptions(range, ['reverse', 'delimiter', 'after'], 'count')
+    const limit = checkLimit(range.limit, Infinity)
+    const options = cursorOptions(this.#id, this.#keys, range)
+    if (limit === Infinity && !hasBounds(range))
+      return { ...countPrefix(engine.index, prefixOf(options)), exact: true }
+    const cursor = new Cursor(engine.index, options)
+    let keys = 0
+    let valueBytes = 0
+    while (cursor.next() !== END) {
+      if (keys === limit) return { keys, valueBytes, exact: false }
+      keys++
+      valueBytes += cursor.valueLength
+    }
+    return { keys, valueBytes, exact: true }
+  }
+
+  /** Whether a range holds no key. Costs one descent. */
+  isEmpty(range: BoundOptions<K> = {}): boolean {
+    const engine = this.#engine
+    engine.assertOpen()
+    assertThere(this.#state)
+    refuseOptions(range, ['reverse', 'limit', 'delimiter', 'after'], 'isEmpty')
+    const options = cursorOptions(this.#id, this.#keys, range)
+    if (!hasBounds(range)) return isPrefixEmpty(engine.index, prefixOf(options))
+    return new Cursor(engine.index, options).next() === END
+  }
+
   /** Walks keys and values in byte order. Throws `HOLT_INVALID_ARGUMENT` for options that are none. */
   scan(range: RangeOptions<K> & DelimiterOptions<K>): IterableIterator<Entry<K, V>>
   scan(range?: RangeOptions<K>): IterableIterator<KeyEntry<K, V>>
@@ -151,6 +296,8 @@ export class Tree<K, V> {
 
   /** As `scan`, values only. */
   values(range: RangeOptions<K> = {}): IterableIterator<V> {
+    // A common prefix has no value.
+    refuseOptions(range, ['delimiter'], 'values')
     return this.#scan(range, valueOf, undefined, this.#values)
   }
 
@@ -433,6 +580,18 @@ export class Tree<K, V> {
 }
 
 const DEFAULT_LIST_ENTRIES = 1_000
+/** Up to here a loop is faster than the call of `set` and the view it needs. */
+const LONGEST_LOOP_BYTES = 64
+const NO_BYTES = new Uint8Array(0)
+
+function hasBounds(range: BoundOptions<unknown>): boolean {
+  const { gt, gte, lt, lte } = range
+  return gt !== undefined || gte !== undefined || lt !== undefined || lte !== undefined
+}
+
+function prefixOf(options: CursorOptions): Uint8Array {
+  return options.prefix ?? NO_BYTES
+}
 
 const entryOf = (page: ScanPage, index: number): unknown => page.entryAt(index)
 const keyOf = (page: ScanPage, index: number): unknown => page.keyAt(index)

@@ -34,7 +34,7 @@ async function checkThinned(db: Db): Promise<void> {
   const tree = await db.tree('t', { valueEncoding: 'utf8' })
   expect([...tree.keys()]).toHaveLength(2_000)
   for (let i = 0; i < 16_000; i += 8) expect(tree.get(keyOf(i))).toBe(VALUE)
-  expect(db.verify().problems).toEqual([])
+  expect((await db.verify()).problems).toEqual([])
 }
 
 describe('compact', () => {

@@ -51,7 +51,7 @@ describe.each(['fs', 'auto'] as const)('a database on the disk, io %s', (io) => 
       expect(again.getRecord('dir-1/file-1')?.version).toBe(version)
       await again.put('new', 'x')
       expect(again.getRecord('new')?.version).toBeGreaterThan(version ?? Infinity)
-      expect(second.verify().problems).toEqual([])
+      expect((await second.verify()).problems).toEqual([])
     })
 
     it('keeps many frames in a small cache', { timeout: 120_000 }, async () => {
@@ -78,7 +78,7 @@ describe.each(['fs', 'auto'] as const)('a database on the disk, io %s', (io) => 
       const again = await openAt(options)
       const reopened = await again.tree('t', { valueEncoding: 'utf8' })
       expect([...reopened.keys()]).toHaveLength(4_000)
-      expect(again.verify().problems).toEqual([])
+      expect((await again.verify()).problems).toEqual([])
     })
   })
 

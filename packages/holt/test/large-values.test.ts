@@ -84,7 +84,7 @@ describe.each(['os', 'disk', 'memory'] as const)('values of every size, durabili
       expectBytes(reopened.get(String(size)), valueOf(size))
       expectBytes(await streamed(reopened, String(size)), valueOf(size))
     }
-    expect(again.verify()).toMatchObject({ problems: [], largeValues: 3, valueFrames: 1 + 3 + 33 })
+    expect(await again.verify()).toMatchObject({ problems: [], largeValues: 3, valueFrames: 1 + 3 + 33 })
     expect(again.treeStatistics()).toMatchObject({ largeValues: 3, valueFrames: 37 })
     expect(again.treeStatistics().valueBytes).toBeGreaterThanOrEqual(
       SIZES.reduce((sum, size) => sum + size, 0),
@@ -120,7 +120,7 @@ describe.each(['os', 'disk', 'memory'] as const)('values of every size, durabili
     expectBytes(replayed.get('a'), valueOf(9 * MIB))
     expectBytes(replayed.get('b'), valueOf(10 * MIB))
     expect([...replayed.keys()]).toHaveLength(SIZES.length + 1)
-    expect(again.verify()).toMatchObject({ problems: [], largeValues: 4 })
+    expect(await again.verify()).toMatchObject({ problems: [], largeValues: 4 })
   })
 })
 
@@ -149,7 +149,7 @@ describe('in a cache of 16 frames', () => {
     expect(checkpoint?.lastError).toBeUndefined()
     // A value of 3 MiB takes 7 frames: writing never needs much more than the cache has.
     expect(cache.overshootFrames).toBeLessThanOrEqual(16)
-    expect(db.verify().problems).toEqual([])
+    expect((await db.verify()).problems).toEqual([])
     await db.close()
     const again = await openAt({ cacheBytes: SMALL_CACHE })
     const reopened = await again.tree('t')
@@ -185,7 +185,7 @@ describe('in a cache of 16 frames', () => {
       false,
       false,
     ])
-    expect(db.verify().problems).toEqual([])
+    expect((await db.verify()).problems).toEqual([])
   })
 })
 
@@ -384,16 +384,12 @@ describe('a large value', () => {
     expect(() => [...reopened.scan()]).toThrow(code('HOLT_CORRUPT'))
     expectBytes(reopened.readRange('k', 0, 1_000), value.subarray(0, 1_000))
     expectBytes(reopened.get('other'), valueOf(MIB, 5))
-    expect(
-      again
-        .verify()
-        .problems.map(({ what }) => what)
-        .join(),
-    ).toMatch(message)
+    const { problems } = await again.verify()
+    expect(problems.map(({ what }) => what).join()).toMatch(message)
     // It can be replaced and deleted without being read.
     await reopened.put('k', valueOf(MIB, 9))
     expectBytes(reopened.get('k'), valueOf(MIB, 9))
-    expect(again.verify().problems).toEqual([])
+    expect((await again.verify()).problems).toEqual([])
   })
 
   it('that no journal segment of this database can hold is refused, saying why', async () => {

@@ -14,8 +14,8 @@ async function put(tree: Tree<string, string>, prefix: string, count: number): P
   await Promise.all(writes)
 }
 
-function sound(db: Db): void {
-  expect(db.verify().problems).toEqual([])
+async function sound(db: Db): Promise<void> {
+  expect((await db.verify()).problems).toEqual([])
 }
 
 /** Lets the background give back what was unlinked. */
@@ -34,11 +34,11 @@ describe('deletePrefix', () => {
     expect(await tree.deletePrefix('b/')).toBe(true)
     expect([...tree.keys()].length).toBe(100)
     expect([...tree.keys({ prefix: 'b' })]).toEqual([])
-    sound(db)
-    expect(db.verify().unlinkedBlobIds.length).toBeGreaterThan(frames / 2)
+    await sound(db)
+    expect((await db.verify()).unlinkedBlobIds.length).toBeGreaterThan(frames / 2)
     await givenBack(db)
-    expect(db.verify().unlinkedBlobIds).toEqual([])
-    sound(db)
+    expect((await db.verify()).unlinkedBlobIds).toEqual([])
+    await sound(db)
     expect(db.stats().reclaim.freedFrames).toBeGreaterThan(frames / 2)
     expect(await tree.deletePrefix('b/')).toBe(false)
     expect(await tree.deletePrefix('')).toBe(true)
@@ -78,7 +78,7 @@ describe('deletePrefix', () => {
     })
     expect(second).toMatchObject({ committed: false, failed: { index: 1, reason: 'not-found' } })
     expect([...tree.keys()]).toEqual(['d/000000', 'd/late'])
-    sound(db)
+    await sound(db)
   })
 
   it('after db.close() is HOLT_CLOSED, with a key that is none HOLT_INVALID_KEY', async () => {
@@ -113,7 +113,7 @@ describe('dropTree', () => {
     await fresh.put('a', 1)
     expect(fresh.get('a')).toBe(1)
     await givenBack(db)
-    sound(db)
+    await sound(db)
   })
 
   it('of a name that is not there, twice at once or with a wrong name', async () => {
@@ -163,17 +163,17 @@ describe('on disk', () => {
     db = await reopen()
     const unlinked = db.stats().reclaim.unlinkedFrames
     expect(unlinked).toBeGreaterThan(0)
-    sound(db)
+    await sound(db)
     // An open that only reads changes nothing: the first write wakes the background.
     const again = await db.tree('t', { valueEncoding: 'utf8' })
     expect([...again.keys()].length).toBe(30)
     expect(db.stats().reclaim.unlinkedFrames).toBe(unlinked)
     await again.put('x', 'y')
     await givenBack(db)
-    sound(db)
-    expect(db.verify().unlinkedBlobIds).toEqual([])
+    await sound(db)
+    expect((await db.verify()).unlinkedBlobIds).toEqual([])
     await db.checkpoint()
-    expect(db.stats().store.blobs).toBe(db.verify().blobIds.length)
+    expect(db.stats().store.blobs).toBe((await db.verify()).blobIds.length)
     await db.close()
   })
 
@@ -190,7 +190,7 @@ describe('on disk', () => {
     expect(db.stats().cache.loads - loadsBefore).toBeLessThan(8)
     expect([...tree.keys()]).toEqual([])
     await givenBack(db)
-    sound(db)
+    await sound(db)
     await db.close()
   })
 })
@@ -208,12 +208,12 @@ describe('renamePrefix', () => {
     const moved = [...tree.scan({ prefix: 'old/1924/' })]
     expect(moved).toEqual(before.map((entry) => ({ ...entry, key: `old/19${entry.key.slice(9)}` })))
     expect([...tree.keys({ prefix: 'old/1925/' })].length).toBe(20)
-    sound(db)
+    await sound(db)
     await tree.put('old/1924/zzz', 'new')
     await tree.renamePrefix('old/1924/', 'a')
     expect(tree.get('azzz')).toBe('new')
     expect([...tree.keys()].length).toBe(1_521)
-    sound(db)
+    await sound(db)
   })
 
   it('refuses what it must, and changes nothing by it', async () => {
@@ -234,11 +234,11 @@ describe('renamePrefix', () => {
     })
     expect([...tree.scan()]).toEqual(before)
     await tree.renamePrefix('a/', 'x'.repeat(246))
-    sound(db)
+    await sound(db)
     await tree.renamePrefix('x', 'b', { force: true })
     expect([...tree.keys()].length).toBe(300)
     expect([...tree.keys()].every((key) => key.startsWith(`b${'x'.repeat(245)}`))).toBe(true)
-    sound(db)
+    await sound(db)
   })
 
   it('in a batch sees what came before it, and is seen by what comes behind', async () => {
@@ -266,7 +266,7 @@ describe('renamePrefix', () => {
     expect(tree.has('e/000001')).toBe(false)
     expect([...tree.keys({ prefix: 'e/' })].length).toBe(199)
     expect([...tree.keys({ prefix: 'g/' })].length).toBe(99)
-    sound(db)
+    await sound(db)
 
     const before = [...tree.scan()]
     const failing = (
@@ -317,12 +317,12 @@ describe('renamePrefix', () => {
       })
       expect(tree.get('huge/003333x')).toBe('new')
       expect([...tree.keys()].length).toBe(6_000)
-      sound(db)
+      await sound(db)
       await db.close()
       db = await reopen()
       tree = await db.tree('t', { valueEncoding: 'utf8' })
       expect([...tree.keys({ prefix: 'huge/' })].length).toBe(6_000)
-      sound(db)
+      await sound(db)
       await db.close()
     } finally {
       await rm(directory, { recursive: true, force: true })

@@ -1,7 +1,7 @@
 import { isHoltError, open } from 'holt'
 import type { Db, Tree } from 'holt'
 
-type VerifyReport = ReturnType<Db['verify']>
+type VerifyReport = Awaited<ReturnType<Db['verify']>>
 
 import { describeStep, HISTORY_TREES, showKey } from './history.js'
 import type { CrashKind, History, HistoryStep, TreeNumber, TreeWrite } from './history.js'
@@ -190,7 +190,7 @@ class HistoryRunner {
       if (found === undefined) throw new Error('the opening came to nothing')
       const problem = this.#model.recover(found, happened)
       if (problem !== undefined) throw new Error(problem)
-      this.#verify(session)
+      await this.#verify(session)
       return
     }
   }
@@ -212,15 +212,11 @@ class HistoryRunner {
     return readAll(session.trees)
   }
 
-  #verify(session: Session): void {
-    let report: VerifyReport | undefined
-    try {
-      report = session.db?.verify()
-    } catch (error) {
-      // A crash in the middle, when a frame had to be loaded.
-      if (session.crashed) return
-      throw error
-    }
+  async #verify(session: Session): Promise<void> {
+    if (session.db === undefined) return
+    const report: VerifyReport | undefined = await session.settle(session.db.verify())
+    // A crash in the middle, when a frame was read.
+    if (session.crashed) return
     const problem = report?.problems.at(0)
     if (problem) {
       throw new Error(
@@ -266,7 +262,7 @@ class HistoryRunner {
           this.#model.stabilise(upTo)
         })
         if (step.kind === 'checkpoint' && step.wait && !session.crashed && !session.failure) {
-          this.#verify(session)
+          await this.#verify(session)
         }
         return
       }

@@ -207,7 +207,7 @@ async function check(
         return new Map([...tree.scan()].map(({ key, value }) => [key, value]))
       }),
     )
-    const problem = db.verify().problems.at(0)
+    const problem = (await db.verify()).problems.at(0)
     if (problem) throw new Error(`${what}: verify finds: ${problem.what}`)
     while (model.operations < acknowledged) model.advance()
     const first = model.difference(found)

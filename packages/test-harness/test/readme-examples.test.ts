@@ -77,6 +77,15 @@ describe("the first example of a package's README", () => {
     expect(run, run.output).toMatchObject({ exitCode: 0 })
   })
 
+  test('of holt that shows the reads prints what its comments say', async () => {
+    const readme = readFileSync(join(PACKAGES, 'holt', 'README.md'), 'utf8')
+    const code = /^## Reading$.*?^```ts\n(.*?)^```$/ms.exec(readme)?.[1] ?? ''
+    const said = [...code.matchAll(/^console\.log\(.*\) \/\/ (.*)$/gm)].map(([, comment]) => comment)
+    expect(said.length).toBeGreaterThan(4)
+    const run = await runInPackage('holt', toJavaScript(code))
+    expect(run.output.trimEnd().split('\n')).toEqual(said)
+  })
+
   test('of the whole repository runs too', async () => {
     const example = firstExample(readFileSync(join(PACKAGES, '..', 'README.md'), 'utf8'))
     if (example === undefined) throw new Error('README.md has no example')
