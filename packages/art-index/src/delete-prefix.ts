@@ -1,4 +1,5 @@
 import type { BlobId } from '@holt/blob-buf-pool'
+import { noticeShrinking } from './compaction.js'
 import { corruptNode } from './corruption.js'
 import { dropCrossing, unlinkUpwards } from './delete.js'
 import { PATH_CROSSING, PATH_ENTRY, PATH_ID } from './descent.js'
@@ -22,6 +23,7 @@ import {
 import { nodeAt } from './node-edit.js'
 import { createChildList, listChildren, TERMINAL_REF } from './node-search.js'
 import { locatePrefix, type PrefixPlace } from './prefix-place.js'
+import { liveUnits } from './repack.js'
 import type { Tree } from './tree.js'
 
 const place: PrefixPlace = { ref: 0, depth: 0, cutBytes: 0 }
@@ -45,7 +47,9 @@ export function unlinkPlace(tree: Tree, prefixLength: number, ref: number): void
   const id = descent.at(frame, PATH_ID) as BlobId
   const held = source.pageTable[id]
   const entries = segmentOf(source, held).u16[(frameBase(source, held) + ENTRY_COUNT) >>> 1]
-  if (frame > 0 && descent.nodeCount === 0 && entries === 1) {
+  const isWholeFrame = frame > 0 && descent.nodeCount === 0 && entries === 1
+  const before = liveUnits(tree, id)
+  if (isWholeFrame) {
     tree.unlinked.add(id)
     frame--
     unlinkCrossing(tree, frame, prefixLength)
@@ -55,6 +59,7 @@ export function unlinkPlace(tree: Tree, prefixLength: number, ref: number): void
     freeSubtree(tree, views, frameBase(source, slot), id, descent.at(frame, PATH_ENTRY), ref, true)
   }
   unlinkUpwards(tree, frame, prefixLength)
+  if (!isWholeFrame) noticeShrinking(tree, id, prefixLength, before)
   tree.changes++
 }
 

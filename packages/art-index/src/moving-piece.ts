@@ -1,23 +1,17 @@
 import { FRAME_BYTES, PAGE_BYTES } from '@holt/blob-buf-pool'
 import { copySubtree } from './copy-subtree.js'
-import { chainLinks, chainMoved } from './entry-chain.js'
-import { allocateUnits, freeUnits } from './frame-allocator.js'
+import { chainLinks } from './entry-chain.js'
 import type { FrameViews } from './frame-views.js'
+import { pathBytesOf, replaceFront, unitsWithPath } from './front-path.js'
 import {
   BUMP_UNITS,
-  bodyBytes,
   CROSSING,
   CROSSING_BYTES,
   ENTRY_BYTES,
   ENTRY_CROSSING_HEAD,
   ENTRY_TABLE,
   FIRST_REF,
-  LARGE_VALUE,
-  LEAF,
-  LEAF_HEADER_BYTES,
-  leafUnits,
   MAX_INDEX_KEY_BYTES,
-  nodeUnits,
   unitsOfWord,
 } from './layout.js'
 import { cutFront, entryRoot, nodeAt } from './node-edit.js'
@@ -69,7 +63,7 @@ export class MovingPiece {
     if (cutBytes > 0) cutFront(aside, 0, root, cutBytes)
     this.child = 0
     this.restBoundBytes = entryMaxKey(aside, 0, 0) - cutBytes
-    this.tailBytes = tailBytesOf(aside.u32[nodeAt(0, root)])
+    this.tailBytes = pathBytesOf(aside.u32[nodeAt(0, root)])
   }
 
   /** Units of all nodes aside, their top with a path of `pathBytes`. */
@@ -77,7 +71,7 @@ export class MovingPiece {
     const aside = this.#nodes
     const word = aside.u32[nodeAt(0, entryRoot(aside, 0, 0))]
     const units = aside.u32[BUMP_UNITS >>> 2] - FIRST_REF
-    return units - unitsOfWord(word) + unitsOfTop(word, pathBytes)
+    return units - unitsOfWord(word) + unitsWithPath(word, pathBytes)
   }
 
   /** Bytes that the paths of crossings among the nodes take. */
@@ -102,9 +96,9 @@ export class MovingPiece {
     let root = entryRoot(aside, 0, 0)
     const word = aside.u32[nodeAt(0, root)]
     if (addedBytes > 0) {
-      const units = unitsOfTop(word, this.tailBytes + addedBytes)
+      const units = unitsWithPath(word, this.tailBytes + addedBytes)
       if (aside.u32[BUMP_UNITS >>> 2] + units > usableUnits) return false
-      root = lengthenFront(aside, root, added, addedFrom, addedBytes)
+      root = replaceFront(aside, 0, 0, root, 0, added, addedFrom, addedBytes)
       aside.u16[ENTRY_TABLE >>> 1] = root
     }
     copySubtree(aside, 0, 0, root, to, toBase, entry, usableUnits, this.restBoundBytes + addedBytes, false)
@@ -126,14 +120,6 @@ function createFrame(): FrameViews {
   }
 }
 
-function tailBytesOf(word: number): number {
-  return (word & 7) === LEAF ? (word >>> 3) & 0x1fff : word >>> 16
-}
-
-function unitsOfTop(word: number, pathBytes: number): number {
-  return (word & 7) === LEAF ? leafUnits(pathBytes, word >>> 16) : nodeUnits(word & 7, pathBytes)
-}
-
 /** Bytes that the paths of an entry's crossings take, as blocks do. */
 export function crossingPrefixBytes(views: FrameViews, base: number, entry: number): number {
   const { u16, u32 } = views
@@ -145,36 +131,4 @@ export function crossingPrefixBytes(views: FrameViews, base: number, entry: numb
     ref = u16[chainLinks(u32, node)]
   }
   return bytes
-}
-
-/** Rewrites a leaf or inner node with bytes in front of its path; frees the old block; returns the new one. */
-function lengthenFront(
-  views: FrameViews,
-  ref: number,
-  added: Uint8Array,
-  addedFrom: number,
-  addedBytes: number,
-): number {
-  const { u8, u32 } = views
-  const node = nodeAt(0, ref)
-  const word = u32[node]
-  const isLeaf = (word & 7) === LEAF
-  const held = tailBytesOf(word)
-  const length = held + addedBytes
-  const longer = allocateUnits(views, 0, unitsOfTop(word, length))
-  const to = nodeAt(0, longer)
-  const body = isLeaf ? LEAF_HEADER_BYTES : bodyBytes(word & 7)
-  for (let i = 1; i < body >>> 2; i++) u32[to + i] = u32[node + i]
-  u32[to] = isLeaf ? word + (addedBytes << 3) : word + addedBytes * 0x1_0000
-  const path = to * 4 + body
-  for (let i = 0; i < addedBytes; i++) u8[path + i] = added[addedFrom + i]
-  u8.copyWithin(path + addedBytes, node * 4 + body, node * 4 + body + held)
-  for (let end = length; (end & 3) !== 0; end++) u8[path + end] = 0
-  if (isLeaf) {
-    const value = node * 4 + body + ((held + 3) & ~3)
-    u8.copyWithin(path + ((length + 3) & ~3), value, value + (word >>> 16))
-    if ((u32[to + 2] & LARGE_VALUE) !== 0) chainMoved(views, 0, 0, longer)
-  }
-  freeUnits(views, 0, ref, unitsOfWord(word))
-  return longer
 }

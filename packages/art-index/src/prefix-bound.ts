@@ -13,8 +13,8 @@ const list = createChildList()
 
 /**
  * No key that begins with the first `prefixLength` bytes of the tree's key has more bytes behind them; -1 when there is
- * none. An upper bound, since deletes lower no bound: it is made exact, by a walk of the nodes below the prefix in their
- * frame, only where it would exceed `enoughBytes` and no other frame lies below. Throws as a descent does.
+ * none. An upper bound, since deletes lower no bound: only where it would exceed `enoughBytes` it is made closer, by a walk
+ * of the nodes below the prefix in their frame. Throws as a descent does.
  */
 export function restBoundBytes(tree: Tree, prefixLength: number, enoughBytes: number): number {
   if (!locatePrefix(tree, prefixLength, place)) return -1
@@ -39,16 +39,25 @@ export function restBoundBytes(tree: Tree, prefixLength: number, enoughBytes: nu
     )
     return Math.min(bound, (word >>> 16) - place.cutBytes + below)
   }
-  const exact = longestBelow(views, base, id, place.ref)
-  return exact < 0 ? bound : exact - place.cutBytes
+  return boundBelow(tree, id, place, bound)
+}
+
+/**
+ * No key below a place in the resident frame `id` has more bytes behind the place's prefix than this: what a walk of its
+ * nodes finds, or `bound` where that is less or where it meets a crossing to a frame that is not resident.
+ */
+export function boundBelow(tree: Tree, id: number, { ref, cutBytes }: PrefixPlace, bound: number): number {
+  const slot = tree.source.pageTable[id]
+  const longest = longestBelow(tree, segmentOf(tree.source, slot), frameBase(tree.source, slot), id, ref)
+  return longest < 0 ? bound : Math.min(bound, longest - cutBytes)
 }
 
 export function entryMaxKey(views: FrameViews, base: number, entry: number): number {
   return views.u16[(base + ENTRY_TABLE + entry * ENTRY_BYTES + ENTRY_MAX_KEY) >>> 1]
 }
 
-/** Bytes of the longest key below a node, from the node's path on; -1 when other frames lie below. */
-function longestBelow(views: FrameViews, base: number, id: number, ref: number): number {
+/** Bytes of the longest key below a node, from the node's path on; -1 when absent frames lie below. */
+function longestBelow(tree: Tree, views: FrameViews, base: number, id: number, ref: number): number {
   const { u16, u32 } = views
   // Ref and bytes above it, in turns.
   const pending = [ref, 0]
@@ -62,7 +71,14 @@ function longestBelow(views: FrameViews, base: number, id: number, ref: number):
     const node = nodeAt(base, next)
     const word = u32[node]
     const type = word & 7
-    if (type === CROSSING) return -1
+    if (type === CROSSING) {
+      const { source } = tree
+      const slot = source.pageTable[u32[node + 1]]
+      if (!(slot > 0)) return -1
+      const below = entryMaxKey(segmentOf(source, slot), frameBase(source, slot), (word >>> 3) & 0x3ff)
+      longest = Math.max(longest, depth + (word >>> 16) + below)
+      continue
+    }
     if (type === LEAF) {
       longest = Math.max(longest, depth + ((word >>> 3) & 0x1fff))
       continue

@@ -161,6 +161,22 @@ describe('the shape of a tree', () => {
     expect(frames).toBeLessThanOrEqual(2)
     expect(verifyTree(index)).toMatchObject({ problems: [], keys: 2_000 })
   })
+
+  it('after most went by prefixes: as many frames as what is left needs, by the candidates alone', () => {
+    const index = loaded(shuffled(count(40_000, (i) => utf8(`b/${pad(i % 400, 3)}/${pad(i, 6)}`))), 60, 200)
+    const full = treeStatistics(index).frames
+    for (let directory = 20; directory < 400; directory++) {
+      const prefix = utf8(`b/${pad((directory * 157) % 400, 3)}/`)
+      index.key.set(prefix)
+      index.deletePrefix(prefix.length)
+      while (index.compactStep());
+    }
+    const { frames, keys } = treeStatistics(index)
+    expect(full).toBeGreaterThan(6)
+    expect(keys).toBe(2_000)
+    expect(frames).toBeLessThanOrEqual(2)
+    expect(verifyTree(index).problems).toEqual([])
+  })
 })
 
 describe('statistics', () => {
