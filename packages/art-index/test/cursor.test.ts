@@ -187,3 +187,11 @@ it('keeps bounds and delimiter of its own', () => {
   delimiter.fill(0)
   expect(list(cursor).map(({ key }) => key)).toEqual(['a/', 'b'])
 })
+
+it('a prefix that is a Buffer stays as it is: its slice shares memory', () => {
+  const prefix = Buffer.from('a/')
+  expect(successorOfPrefix(prefix)).toEqual(bytesOf('a0'))
+  expect(prefix.toString()).toBe('a/')
+  const listed = list(new Cursor(treeOf(['a/1', 'a/2', 'b']), { prefix }))
+  expect(listed.map(({ key }) => key)).toEqual(['a/1', 'a/2'])
+})
