@@ -83,6 +83,7 @@ class HistoryDraw {
     }
     const dice = random.below(1_000)
     if (dice < 560) return random.chance(this.#percentDelete) ? this.#delete(player) : this.#put(player)
+    if (dice < 580) return { kind: 'longestPrefix', query: this.#query(player) }
     if (dice < 790) return { kind: 'find', key: this.#key(player, 60) }
     if (dice < 820) return { kind: 'touch', key: this.#key(player, 60) }
     if (dice < 850)
@@ -147,6 +148,12 @@ class HistoryDraw {
     if (keys.length > 0 && random.chance(8))
       return (random.pick(keys) + random.pick(['\0', '\0\0', '/', '\xff'])).slice(0, this.#longestKey)
     return this.#make()
+  }
+
+  #query(player: HistoryPlayer): string {
+    const random = this.#random
+    const query = this.#key(player, 70)
+    return random.chance(50) ? (query + this.#make()).slice(0, this.#longestKey) : query
   }
 
   /** Cut anywhere, or the path up to a delimiter. */

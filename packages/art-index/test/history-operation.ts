@@ -9,6 +9,8 @@ export type HistoryOperation =
   | { readonly kind: 'put'; readonly key: string; readonly valueBytes: number; readonly pattern: number }
   | { readonly kind: 'delete' | 'find' | 'touch'; readonly key: string }
   | { readonly kind: 'deletePrefix' | 'count'; readonly prefix: string }
+  /** The longest key that the query begins with. */
+  | { readonly kind: 'longestPrefix'; readonly query: string }
   | { readonly kind: 'movePrefix'; readonly from: string; readonly to: string }
   | { readonly kind: 'scan'; readonly options: CursorOptions; readonly limit: number }
   /** A cursor that stays open over the steps that follow. */
@@ -49,6 +51,8 @@ export function describeOperation(operation: HistoryOperation): string {
     case 'deletePrefix':
     case 'count':
       return `${kind} ${hex(operation.prefix)}`
+    case 'longestPrefix':
+      return `longestPrefix of ${hex(operation.query)}`
     case 'movePrefix':
       return `movePrefix ${hex(operation.from)} to ${hex(operation.to)}`
     case 'scan':

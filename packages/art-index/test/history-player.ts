@@ -10,6 +10,8 @@ import {
   FrameAbsent,
   isPrefixEmpty,
   KEY,
+  longestPrefix,
+  NO_PREFIX,
   treeStatistics,
   verifyTree,
 } from '../src/index.js'
@@ -110,6 +112,9 @@ export class HistoryPlayer {
         return
       case 'count':
         this.#count(operation.prefix)
+        return
+      case 'longestPrefix':
+        this.#longestPrefix(operation.query)
         return
       case 'scan':
         this.#scan(operation.options, operation.limit)
@@ -277,6 +282,14 @@ export class HistoryPlayer {
       below.length === 0,
       'the prefix is empty',
     )
+  }
+
+  #longestPrefix(query: string): void {
+    const bytes = bytesOf(query)
+    const found = this.#unblocked(() => longestPrefix(this.#index, bytes, bytes.length))
+    let expected = query.length
+    while (expected >= 0 && this.map.get(query.slice(0, expected)) === undefined) expected--
+    same(found, expected < 0 ? NO_PREFIX : expected, `the longest prefix of ${hex(query)}`)
   }
 
   #scan(options: CursorOptions, limit: number): void {

@@ -26,6 +26,7 @@ const FILL_BATCH_WRITES = 80
  * @param durability - of the database; by default drawn from the seed
  * @param subtrees - whether there are operations on all keys below a prefix; older seeds know none
  * @param largeValues - whether there are steps that write large values; the others are the same without
+ * @param upkeep - whether there are steps that compact and vacuum; the others are the same without
  */
 export function generateHistory(
   seed: number,
@@ -33,7 +34,8 @@ export function generateHistory(
   {
     subtrees = true,
     largeValues = true,
-  }: { readonly subtrees?: boolean; readonly largeValues?: boolean } = {},
+    upkeep = true,
+  }: { readonly subtrees?: boolean; readonly largeValues?: boolean; readonly upkeep?: boolean } = {},
 ): History {
   const random = new SeededRandom(seed)
   const options: HistoryOptions = {
@@ -69,11 +71,20 @@ export function generateHistory(
       steps.push({ kind: 'reopen', crash, crashInOpenAfterCalls: undefined })
     }
   }
-  return {
-    seed,
-    options,
-    steps: largeValues ? withLargeValues(seed, options.usableFrameBytes, steps) : steps,
+  const withValues = largeValues ? withLargeValues(seed, options.usableFrameBytes, steps) : steps
+  return { seed, options, steps: upkeep ? withUpkeep(seed, withValues) : withValues }
+}
+
+/** Compaction and vacuum among the other steps, often where a crash is about to come. Draws from numbers of its own. */
+function withUpkeep(seed: number, steps: readonly HistoryStep[]): HistoryStep[] {
+  const random = new SeededRandom(seed + 2_000_000_011)
+  const all: HistoryStep[] = []
+  for (const step of steps) {
+    all.push(step)
+    if (random.chance(step.kind === 'arm' ? 0.5 : 0.03))
+      all.push({ kind: random.pick(['compact', 'compact', 'vacuum']), wait: random.chance(0.5) })
   }
+  return all
 }
 
 /** Draws from numbers of its own, so that all other steps stay as they are. */

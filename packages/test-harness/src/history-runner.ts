@@ -22,6 +22,9 @@ export interface HistoryCounts {
   renames: number
   /** Operations on all keys below a prefix. */
   subtrees: number
+  /** Compactions and vacuums that came to their end. */
+  compactions: number
+  vacuums: number
   reads: number
   kills: number
   powerLosses: number
@@ -43,6 +46,8 @@ export function noCounts(): HistoryCounts {
     batches: 0,
     renames: 0,
     subtrees: 0,
+    compactions: 0,
+    vacuums: 0,
     reads: 0,
     kills: 0,
     powerLosses: 0,
@@ -264,6 +269,22 @@ class HistoryRunner {
         if (step.kind === 'checkpoint' && step.wait && !session.crashed && !session.failure) {
           await this.#verify(session)
         }
+        return
+      }
+      case 'compact':
+      case 'vacuum': {
+        // Those that a close ends early have done no harm.
+        const done: Promise<boolean> = (step.kind === 'compact' ? db.compact() : db.vacuum()).then(
+          () => true,
+          (error: unknown) => {
+            if (isHoltError(error, 'HOLT_CLOSED')) return false
+            throw error
+          },
+        )
+        await session.begin(done, step.wait, (ended) => {
+          if (ended) this.#counts[step.kind === 'compact' ? 'compactions' : 'vacuums']++
+        })
+        if (step.wait && !session.crashed && !session.failure) await this.#verify(session)
         return
       }
       case 'arm':

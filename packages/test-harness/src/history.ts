@@ -28,6 +28,8 @@ export type HistoryStep =
     }
   | { readonly kind: 'checkpoint'; readonly wait: boolean }
   | { readonly kind: 'sync'; readonly wait: boolean }
+  /** Both go on beside the steps that follow unless `wait`. */
+  | { readonly kind: 'compact' | 'vacuum'; readonly wait: boolean }
   /** The crash of this session's end comes that many calls of the Io from here, if the session lasts so long. */
   | { readonly kind: 'arm'; readonly calls: number }
   /** The session ends, at the latest here; the next one begins. */
@@ -84,6 +86,8 @@ export function describeStep(step: HistoryStep): string {
       return `${step.kind}(${HISTORY_TREES[step.tree]}, ${showRange(step.range)})`
     case 'checkpoint':
     case 'sync':
+    case 'compact':
+    case 'vacuum':
       return step.wait ? step.kind : `${step.kind} no wait`
     case 'arm':
       return `crash in ${String(step.calls)} calls`

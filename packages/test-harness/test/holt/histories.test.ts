@@ -15,6 +15,8 @@ describe('random histories of writes, checkpoints and crashes', () => {
       expect(counts.operations).toBeGreaterThanOrEqual(COUNT * 200)
       expect(counts.kills + counts.powerLosses).toBeGreaterThanOrEqual(COUNT * 3)
       expect(counts.subtrees).toBeGreaterThan(COUNT * 10)
+      expect(counts.compactions).toBeGreaterThan(COUNT)
+      expect(counts.vacuums).toBeGreaterThan(COUNT / 2)
       expect(counts.crashesAtACall).toBeGreaterThan(COUNT / 2)
       expect(counts.cutOffOpenings).toBeGreaterThan(COUNT / 5)
     },
