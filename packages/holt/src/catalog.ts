@@ -1,3 +1,4 @@
+import type { ArtIndex } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
 import type { Durability } from './durability.js'
 import type { Engine } from './engine.js'
@@ -72,8 +73,7 @@ export class Catalog {
 
   /** The record of a tree; `undefined` if there is none of that name. */
   find(name: string): TreeRecord | undefined {
-    const value = this.#read(name)
-    return value === undefined ? undefined : parseRecord(name, value)
+    return findTree(this.#engine.index, name)
   }
 
   /** The tree's record, made if there is none. Rejects `HOLT_INVALID_ARGUMENT` for a name that cannot be one. */
@@ -123,20 +123,24 @@ export class Catalog {
   }
 
   #readCounter(): { readonly id: number; readonly version: number } | undefined {
-    const value = this.#read(COUNTER_NAME)
+    const value = readRecord(this.#engine.index, COUNTER_NAME)
     if (value === undefined) return undefined
     const id = parse(COUNTER_NAME, value)['id']
     if (!Number.isSafeInteger(id)) throw corrupt(COUNTER_NAME)
     return { id: id as number, version: this.#engine.index.foundVersion }
   }
+}
 
-  #read(name: string): Uint8Array | undefined {
-    const { index } = this.#engine
-    const key = catalogKey(name)
-    index.key.set(key)
-    if (!index.find(key.length)) return undefined
-    return foundBytes(index)
-  }
+/** The record of a tree; `undefined` if there is none of that name. Throws `HOLT_CORRUPT` for one that is none. */
+export function findTree(index: ArtIndex, name: string): TreeRecord | undefined {
+  const value = readRecord(index, name)
+  return value === undefined ? undefined : parseRecord(name, value)
+}
+
+function readRecord(index: ArtIndex, name: string): Uint8Array | undefined {
+  const key = catalogKey(name)
+  index.key.set(key)
+  return index.find(key.length) ? foundBytes(index) : undefined
 }
 
 function checkName(name: unknown): asserts name is string {

@@ -8,6 +8,8 @@ import type { Version } from './entries.js'
 import { keyCodec, type KeyEncodingName, type KeyEncodings } from './key-encoding.js'
 import type { RecoveryStats } from './recovery.js'
 import type { DbStats } from './stats.js'
+import { ShareDesk } from './share.js'
+import type { SharedDb } from './share-messages.js'
 import { type AtomicResult, Transaction } from './transaction.js'
 import { Tree, type WriteOptions } from './tree.js'
 import { vacuumDatabase, type VacuumOptions, type VacuumReport } from './vacuum.js'
@@ -52,6 +54,7 @@ export class Db implements AsyncDisposable {
   readonly #catalog: Catalog
   readonly #recovery: RecoveryStats | undefined
   readonly #release: () => Promise<void>
+  #shares: ShareDesk | undefined
   #closing: Promise<void> | undefined
 
   constructor(parts: DbParts) {
@@ -125,6 +128,19 @@ export class Db implements AsyncDisposable {
     if (outcome.committed) return { committed: true, version: outcome.version as Version }
     const { index, reason } = outcome.failed
     return { committed: false, failed: { index, reason, ...tx.operationAt(index) } }
+  }
+
+  /**
+   * What another thread of this process needs to read along: give it to a worker (`workerData`, `postMessage`), which
+   * calls `attach` with it. Readers take no locks and copy nothing but results; they wait for this thread only where a
+   * frame is not in memory, so it must let its event loop turn. Writes cost a little more from the first call on.
+   *
+   * Throws `HOLT_UNSUPPORTED` off x64, where this is not tested yet.
+   */
+  share(): SharedDb {
+    this.#engine.assertOpen()
+    this.#shares ??= new ShareDesk(this.#engine)
+    return this.#shares.shared()
   }
 
   /** Resolves when all writes called before it survive a power loss. Without a journal that takes a checkpoint. */
@@ -218,6 +234,7 @@ export class Db implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
+    this.#shares?.close()
     try {
       await this.#engine.close()
     } finally {

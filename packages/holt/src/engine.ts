@@ -86,7 +86,7 @@ export class Engine {
   readonly journal: JournalContract | undefined
   readonly checkpointer: Checkpointer | undefined
   readonly durability: Durability
-  readonly pages = new ScanPages(this)
+  readonly pages: ScanPages = new ScanPages(this)
   readonly asyncReads: AsyncReads
 
   readonly #start: (seqFloor: number) => Promise<void>

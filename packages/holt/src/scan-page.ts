@@ -1,6 +1,6 @@
 import { COMMON_PREFIX, Cursor, type CursorOptions, type CursorStep, END, KEY } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
-import type { Engine } from './engine.js'
+import type { ReadEngine } from './read-engine.js'
 import type { Entry, Version } from './entries.js'
 import { decodeCurrent } from './found-value.js'
 import type { KeyCodec } from './key-encoding.js'
@@ -23,7 +23,7 @@ const PAGE_VALUE_BYTES = 16_384
  * Its memory serves one walk after the other: {@link ScanPages}.
  */
 export class ScanPage {
-  readonly #engine: Engine
+  readonly #engine: ReadEngine
   readonly #cursor: Cursor
   count = 0
   /** There is nothing behind the page's last entry. */
@@ -45,7 +45,7 @@ export class ScanPage {
   readonly #decoded: unknown[] = []
   #text: string | undefined
 
-  constructor(engine: Engine) {
+  constructor(engine: ReadEngine) {
     this.#engine = engine
     this.#cursor = new Cursor(engine.index)
   }
@@ -179,10 +179,10 @@ const MAX_SPARE_PAGES = 4
 
 /** Pages of walks that are over: making one costs more than a short walk. */
 export class ScanPages {
-  readonly #engine: Engine
+  readonly #engine: ReadEngine
   readonly #spare: ScanPage[] = []
 
-  constructor(engine: Engine) {
+  constructor(engine: ReadEngine) {
     this.#engine = engine
   }
 

@@ -1,6 +1,6 @@
 import type { CursorOptions } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
-import type { Engine } from './engine.js'
+import type { ReadEngine } from './read-engine.js'
 import type { KeyCodec } from './key-encoding.js'
 import { PAGE_ENTRIES, type ScanPage } from './scan-page.js'
 import { assertThere, type TreeState } from './tree-state.js'
@@ -24,7 +24,7 @@ export interface Walk {
  * and drops what it has read when the tree has changed.
  */
 export class ScanIterator<T> implements IterableIterator<T> {
-  readonly #engine: Engine
+  readonly #engine: ReadEngine
   readonly #walk: Walk
   readonly #project: (page: ScanPage, index: number) => unknown
   #page: ScanPage | undefined
@@ -36,7 +36,7 @@ export class ScanIterator<T> implements IterableIterator<T> {
   #isReading = false
 
   constructor(
-    engine: Engine,
+    engine: ReadEngine,
     walk: Walk,
     limit: number,
     project: (page: ScanPage, index: number) => unknown,

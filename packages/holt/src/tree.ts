@@ -1,37 +1,24 @@
-import {
-  countPrefix,
-  Cursor,
-  type CursorOptions,
-  END,
-  isPrefixEmpty,
-  longestPrefix,
-  NO_PREFIX,
-} from '@holt/art-index'
 import { HoltError } from '@holt/errors'
+import { type AsyncTreeParts, listEntries, prefetchKeys, scanEntries } from './async-tree.js'
 import { type Durability, raisedDurability } from './durability.js'
 import type { BatchOutcome, Engine, KeyEncoder } from './engine.js'
-import type { Count, Entry, KeyEntry, Version, VersionedValue } from './entries.js'
-import { decodeFound, decodeRead } from './found-value.js'
-import type { KeyCodec } from './key-encoding.js'
-import { LIMITS, TREE_ID_BYTES } from './limits.js'
+import type { Entry, KeyEntry, Version, VersionedValue } from './entries.js'
+import { decodeRead } from './found-value.js'
+import { LIMITS } from './limits.js'
 import { resumeAt } from './list-token.js'
 import { type Operation, renamePrefixOf } from './operation.js'
-import { type AsyncTreeParts, listEntries, prefetchKeys, scanEntries } from './async-tree.js'
 import {
-  type BoundOptions,
   checkLimit,
   cursorOptions,
   type DelimiterOptions,
   encodeBehindId,
   type RangeOptions,
   refuseOptions,
-  writeTreeId,
 } from './range.js'
-import { type ScanPage } from './scan-page.js'
-import { ScanIterator } from './scan.js'
 import { TREE_INTERNALS, type TreeInternals } from './tree-internals.js'
-import { assertThere, type TreeState } from './tree-state.js'
-import { ownedBytes, type ValueCodec } from './value-encoding.js'
+import { DEFAULT_LIST_ENTRIES, type Listing, type ListOptions, TreeReader } from './tree-reader.js'
+import { assertThere } from './tree-state.js'
+import { ownedBytes } from './value-encoding.js'
 import { streamValue } from './value-stream.js'
 import { type EntryVisitor, type ValueVisitor, visitEntries, visitFound } from './visit.js'
 
@@ -46,18 +33,6 @@ export interface RenameOptions extends WriteOptions {
   readonly force?: boolean
 }
 
-export interface ListOptions<K> extends RangeOptions<K> {
-  readonly delimiter?: K
-  /** Go on where the listing that returned this token stopped. */
-  readonly after?: string
-}
-
-export interface Listing<K, V, E = Entry<K, V>> {
-  readonly entries: readonly E[]
-  /** Where to go on; `undefined` when there is no more. */
-  readonly next: string | undefined
-}
-
 /**
  * A named tree: an ordered map from keys to values.
  *
@@ -69,70 +44,10 @@ export interface Listing<K, V, E = Entry<K, V>> {
  * Writes besides: `HOLT_VALUE_TOO_LARGE`, `HOLT_ENCODING`, `HOLT_NO_SPACE`, `HOLT_POISONED`, `HOLT_QUEUE_FULL`,
  * `HOLT_CHECKPOINT_FAILED`.
  */
-export class Tree<K, V> {
-  readonly name: string
-  readonly #id: number
-  readonly #engine: Engine
-  readonly #keys: KeyCodec<K>
-  readonly #values: ValueCodec<V>
-  readonly #encoder: KeyEncoder<K> = { encodeIntoScratch: (key) => this.#scratch(key) }
-  readonly #state: TreeState
+export class Tree<K, V> extends TreeReader<K, V, Engine> {
+  readonly #encoder: KeyEncoder<K> = { encodeIntoScratch: (key) => this.scratch(key) }
 
-  /** Made by `db.tree(name)`. */
-  constructor(
-    engine: Engine,
-    name: string,
-    id: number,
-    keys: KeyCodec<K>,
-    values: ValueCodec<V>,
-    state: TreeState,
-  ) {
-    this.#state = state
-    this.#engine = engine
-    this.name = name
-    this.#id = id
-    this.#keys = keys
-    this.#values = values
-  }
-
-  get keyEncoding(): string {
-    return this.#keys.name
-  }
-  get valueEncoding(): string {
-    return this.#values.name
-  }
-
-  // ---- reading -------------------------------------------------------------------------------------------------
-
-  /** The value of a key, as a copy of one's own; `undefined` if the key is not there. */
-  get(key: K): V | undefined {
-    if (!this.#find(key)) return undefined
-    return decodeFound(this.#engine.index, this.#values)
-  }
-
-  /** Value and version of a key, of one instant; `undefined` if the key is not there. */
-  getRecord(key: K): VersionedValue<V> | undefined {
-    if (!this.#find(key)) return undefined
-    const { index } = this.#engine
-    const version = index.foundVersion as Version
-    return { value: decodeFound(index, this.#values), version }
-  }
-
-  /**
-   * Bytes `offsetBytes … + lengthBytes` of a value in its encoding, as a copy; fewer where the value ends before, and
-   * `undefined` if the key is not there. Of a large value only the frames with these bytes are looked at. Throws
-   * `HOLT_INVALID_ARGUMENT` unless both are whole numbers from 0 on.
-   */
-  readRange(key: K, offsetBytes: number, lengthBytes: number): Uint8Array | undefined {
-    checkWhole('offsetBytes', offsetBytes)
-    checkWhole('lengthBytes', lengthBytes)
-    if (!this.#find(key)) return undefined
-    const { index } = this.#engine
-    const from = Math.min(offsetBytes, index.foundLength)
-    const range = new Uint8Array(Math.min(lengthBytes, index.foundLength - from))
-    index.readFound(range, 0, from, range.length)
-    return range
-  }
+  // ---- reading where it lies -----------------------------------------------------------------------------------
 
   /**
    * The bytes of a value in its encoding, in chunks of at most half a MiB: frame by frame, without blocking and without
@@ -141,44 +56,7 @@ export class Tree<K, V> {
    * is not there.
    */
   getStream(key: K): AsyncIterableIterator<Uint8Array> {
-    return streamValue(this.#engine, this.#key(key))
-  }
-
-  /** Whether a key is there. */
-  has(key: K): boolean {
-    return this.#find(key)
-  }
-
-  /**
-   * Copies the bytes of a value into `buffer` from `offsetBytes` on (default 0), as they are stored, whatever the tree's
-   * value encoding. Returns how many they are, or `undefined` if the key is not there; nothing is copied then. Throws
-   * `HOLT_BUFFER_TOO_SMALL`, having copied nothing, when they do not fit, and `HOLT_INVALID_ARGUMENT` for a buffer that
-   * is none or an offset outside it.
-   */
-  getInto(key: K, buffer: Uint8Array, offsetBytes = 0): number | undefined {
-    if (!(buffer instanceof Uint8Array))
-      throw new HoltError('HOLT_INVALID_ARGUMENT', `buffer is ${typeof buffer}; a Uint8Array is wanted`)
-    if (!Number.isInteger(offsetBytes) || offsetBytes < 0 || offsetBytes > buffer.length) {
-      throw new HoltError(
-        'HOLT_INVALID_ARGUMENT',
-        `offsetBytes is ${String(offsetBytes)}; a whole number up to the buffer's ${String(buffer.length)} is wanted`,
-      )
-    }
-    if (!this.#find(key)) return undefined
-    const { index } = this.#engine
-    const { foundBytes, foundOffset, foundLength } = index
-    if (foundLength > buffer.length - offsetBytes) {
-      throw new HoltError(
-        'HOLT_BUFFER_TOO_SMALL',
-        `the value has ${String(foundLength)} bytes; the buffer has room for ${String(buffer.length - offsetBytes)}`,
-      )
-    }
-    if (foundLength > LONGEST_LOOP_BYTES) {
-      index.readFound(buffer, offsetBytes, 0, foundLength)
-    } else {
-      for (let i = 0; i < foundLength; i++) buffer[offsetBytes + i] = foundBytes[foundOffset + i]
-    }
-    return foundLength
+    return streamValue(this.engine, this.#key(key))
   }
 
   /**
@@ -190,8 +68,8 @@ export class Tree<K, V> {
    * `HOLT_INVALID_ARGUMENT` when `look` is asynchronous, and what `look` throws.
    */
   visit(key: K, look: ValueVisitor): boolean {
-    if (!this.#find(key)) return false
-    visitFound(this.#engine, look)
+    if (!this.find(key)) return false
+    visitFound(this.engine, look)
     return true
   }
 
@@ -201,135 +79,11 @@ export class Tree<K, V> {
    * there are applied when the whole visit is over (so they count as waiting: `HOLT_QUEUE_FULL`).
    */
   visitRange(range: RangeOptions<K> & Partial<DelimiterOptions<K>>, look: EntryVisitor<K>): number {
-    this.#engine.assertOpen()
-    assertThere(this.#state)
+    this.engine.assertOpen()
+    assertThere(this.state)
     refuseOptions(range, ['after'], 'visitRange')
     const limit = checkLimit(range.limit, Infinity)
-    return visitEntries(this.#engine, cursorOptions(this.#id, this.#keys, range), this.#keys, limit, look)
-  }
-
-  /** The entry with the longest key that `query` begins with, or is equal to; `undefined` if there is none. */
-  longestPrefix(query: K): KeyEntry<K, V> | undefined {
-    const engine = this.#engine
-    engine.assertOpen()
-    assertThere(this.#state)
-    const { index } = engine
-    const length = longestPrefix(index, index.key, this.#scratch(query))
-    // The frames of the way may have been loaded one over the other, so the record is looked up by its key.
-    if (length === NO_PREFIX || !index.find(length)) return undefined
-    const version = index.foundVersion as Version
-    // Before the value: a decoder of the caller's may look for other keys.
-    const key = this.#keys.read(Buffer.from(index.key.subarray(0, length)), TREE_ID_BYTES, length)
-    return { kind: 'key', key, value: decodeFound(index, this.#values), version }
-  }
-
-  /** The first entry of a range, in byte order; `undefined` if it is empty. */
-  first(range: BoundOptions<K> = {}): KeyEntry<K, V> | undefined {
-    return this.#endOf(range, false)
-  }
-
-  /** The last entry of a range, in byte order; `undefined` if it is empty. */
-  last(range: BoundOptions<K> = {}): KeyEntry<K, V> | undefined {
-    return this.#endOf(range, true)
-  }
-
-  #endOf(range: BoundOptions<K>, reverse: boolean): KeyEntry<K, V> | undefined {
-    refuseOptions(range, ['reverse', 'limit', 'delimiter', 'after'], reverse ? 'last' : 'first')
-    const walk = this.#scan<KeyEntry<K, V>>(
-      { ...range, reverse, limit: 1 },
-      entryOf,
-      this.#keys,
-      this.#values,
-    )
-    const found = walk.next()
-    walk.return()
-    return found.done === true ? undefined : found.value
-  }
-
-  /**
-   * How many keys a range holds, and the bytes of their values. For a prefix, or the whole tree, without `limit` the
-   * cost is that of the frames below, not of the keys. With `limit`, or with bounds, it walks; it stops one key behind
-   * the limit, and tells by `exact` whether that key was there.
-   */
-  count(range: BoundOptions<K> & { readonly limit?: number } = {}): Count {
-    const engine = this.#engine
-    engine.assertOpen()
-    assertThere(this.#state)
-    refuseOptions(range, ['reverse', 'delimiter', 'after'], 'count')
-    const limit = checkLimit(range.limit, Infinity)
-    const options = cursorOptions(this.#id, this.#keys, range)
-    if (limit === Infinity && !hasBounds(range))
-      return { ...countPrefix(engine.index, prefixOf(options)), exact: true }
-    const cursor = new Cursor(engine.index, options)
-    let keys = 0
-    let valueBytes = 0
-    while (cursor.next() !== END) {
-      if (keys === limit) return { keys, valueBytes, exact: false }
-      keys++
-      valueBytes += cursor.valueLength
-    }
-    return { keys, valueBytes, exact: true }
-  }
-
-  /** Whether a range holds no key. Costs one descent. */
-  isEmpty(range: BoundOptions<K> = {}): boolean {
-    const engine = this.#engine
-    engine.assertOpen()
-    assertThere(this.#state)
-    refuseOptions(range, ['reverse', 'limit', 'delimiter', 'after'], 'isEmpty')
-    const options = cursorOptions(this.#id, this.#keys, range)
-    if (!hasBounds(range)) return isPrefixEmpty(engine.index, prefixOf(options))
-    return new Cursor(engine.index, options).next() === END
-  }
-
-  /** Walks keys and values in byte order. Throws `HOLT_INVALID_ARGUMENT` for options that are none. */
-  scan(range: RangeOptions<K> & DelimiterOptions<K>): IterableIterator<Entry<K, V>>
-  scan(range?: RangeOptions<K>): IterableIterator<KeyEntry<K, V>>
-  scan(range: RangeOptions<K> = {}): IterableIterator<Entry<K, V>> {
-    return this.#scan(range, entryOf, this.#keys, this.#values)
-  }
-
-  /** As `scan`, keys only (with a delimiter: common prefixes too). */
-  keys(range: RangeOptions<K> & Partial<DelimiterOptions<K>> = {}): IterableIterator<K> {
-    return this.#scan(range, keyOf, this.#keys, undefined)
-  }
-
-  /** As `scan`, values only. */
-  values(range: RangeOptions<K> = {}): IterableIterator<V> {
-    // A common prefix has no value.
-    refuseOptions(range, ['delimiter'], 'values')
-    return this.#scan(range, valueOf, undefined, this.#values)
-  }
-
-  /**
-   * One page of a walk: up to `limit` entries (default 1 000, at most 10 000), common prefixes counted, and a token to
-   * go on with. Throws `HOLT_INVALID_TOKEN` for a token of another query.
-   */
-  list(options: ListOptions<K> & DelimiterOptions<K>): Listing<K, V>
-  list(options?: Omit<ListOptions<K>, 'delimiter'>): Listing<K, V, KeyEntry<K, V>>
-  list(options: ListOptions<K> = {}): Listing<K, V> {
-    this.#engine.assertOpen()
-    assertThere(this.#state)
-    const query = cursorOptions(this.#id, this.#keys, options)
-    const limit = Math.min(checkLimit(options.limit, DEFAULT_LIST_ENTRIES), LIMITS.maxListEntries)
-    const from = options.after === undefined ? query : resumeAt(query, options.after)
-    const entries: Entry<K, V>[] = []
-    if (from === undefined || limit === 0) return { entries, next: undefined }
-    const { pages } = this.#engine
-    const page = pages.take()
-    try {
-      page.begin(this.#id, from, this.#keys, this.#values)
-      for (;;) {
-        page.fill(limit - entries.length)
-        for (let i = 0; i < page.count; i++) entries.push(page.entryAt(i) as Entry<K, V>)
-        if (page.failure !== undefined) throw page.failure
-        if (page.ended) return { entries, next: undefined }
-        if (entries.length >= limit) return { entries, next: page.hasNext() ? page.token(query) : undefined }
-        this.#engine.assertOpen()
-      }
-    } finally {
-      pages.give(page)
-    }
+    return visitEntries(this.engine, cursorOptions(this.id, this.keyCodec, range), this.keyCodec, limit, look)
   }
 
   // ---- reading without waiting for the disk --------------------------------------------------------------------
@@ -338,7 +92,7 @@ export class Tree<K, V> {
   getAsync(key: K): Promise<V | undefined> {
     return this.#findAsync(
       key,
-      (isThere, large) => (isThere ? decodeRead(this.#engine.index, this.#values, large) : undefined),
+      (isThere, large) => (isThere ? decodeRead(this.engine.index, this.valueCodec, large) : undefined),
       true,
     )
   }
@@ -349,9 +103,9 @@ export class Tree<K, V> {
       key,
       (isThere, large) => {
         if (!isThere) return undefined
-        const { index } = this.#engine
+        const { index } = this.engine
         const version = index.foundVersion as Version
-        return { value: decodeRead(index, this.#values, large), version }
+        return { value: decodeRead(index, this.valueCodec, large), version }
       },
       true,
     )
@@ -369,19 +123,19 @@ export class Tree<K, V> {
   scanAsync(range: RangeOptions<K> & DelimiterOptions<K>): AsyncIterableIterator<Entry<K, V>>
   scanAsync(range?: RangeOptions<K>): AsyncIterableIterator<KeyEntry<K, V>>
   scanAsync(range: RangeOptions<K> = {}): AsyncIterableIterator<Entry<K, V>> {
-    this.#engine.assertOpen()
+    this.engine.assertOpen()
     if ('after' in range)
       throw new HoltError('HOLT_INVALID_ARGUMENT', "'after' is an option of list(), not of a scan")
     const limit = checkLimit(range.limit, Infinity)
-    return scanEntries(this.#async(), cursorOptions(this.#id, this.#keys, range), limit)
+    return scanEntries(this.#async(), cursorOptions(this.id, this.keyCodec, range), limit)
   }
 
   /** As `list`, by promise. Tokens of either serve the other. */
   listAsync(options: ListOptions<K> & DelimiterOptions<K>): Promise<Listing<K, V>>
   listAsync(options?: Omit<ListOptions<K>, 'delimiter'>): Promise<Listing<K, V, KeyEntry<K, V>>>
   async listAsync(options: ListOptions<K> = {}): Promise<Listing<K, V>> {
-    this.#engine.assertOpen()
-    const query = cursorOptions(this.#id, this.#keys, options)
+    this.engine.assertOpen()
+    const query = cursorOptions(this.id, this.keyCodec, options)
     const limit = Math.min(checkLimit(options.limit, DEFAULT_LIST_ENTRIES), LIMITS.maxListEntries)
     const from = options.after === undefined ? query : resumeAt(query, options.after)
     if (from === undefined || limit === 0) return { entries: [], next: undefined }
@@ -393,9 +147,9 @@ export class Tree<K, V> {
    * much of it stays is the cache's to say.
    */
   async prefetch(keys: Iterable<K>): Promise<void> {
-    this.#engine.assertOpen()
+    this.engine.assertOpen()
     await prefetchKeys(
-      this.#engine.asyncReads,
+      this.engine.asyncReads,
       Array.from(keys, (key) => this.#key(key)),
     )
   }
@@ -406,49 +160,18 @@ export class Tree<K, V> {
     take: (isThere: boolean, large: Uint8Array | undefined) => T,
     wantsValue = false,
   ): Promise<T> {
-    return await this.#engine.asyncReads.find(this.#key(key), take, wantsValue)
+    return await this.engine.asyncReads.find(this.#key(key), take, wantsValue)
   }
 
   #async(): AsyncTreeParts<K, V> {
-    assertThere(this.#state)
+    assertThere(this.state)
     return {
-      reads: this.#engine.asyncReads,
-      index: this.#engine.index,
-      treeId: this.#id,
-      keys: this.#keys,
-      values: this.#values,
+      reads: this.engine.asyncReads,
+      index: this.engine.index,
+      treeId: this.id,
+      keys: this.keyCodec,
+      values: this.valueCodec,
     }
-  }
-
-  #scan<T>(
-    range: object,
-    project: (page: ScanPage, index: number) => unknown,
-    keys: KeyCodec<K> | undefined,
-    values: ValueCodec<V> | undefined,
-  ): ScanIterator<T> {
-    const engine = this.#engine
-    engine.assertOpen()
-    if ('after' in range)
-      throw new HoltError('HOLT_INVALID_ARGUMENT', "'after' is an option of list(), not of a scan")
-    const limit = checkLimit((range as RangeOptions<K>).limit, Infinity)
-    const treeId = this.#id
-    const options = cursorOptions(treeId, this.#keys, range)
-    return new ScanIterator(engine, { treeId, options, keys, values, state: this.#state }, limit, project)
-  }
-
-  #find(key: K): boolean {
-    const engine = this.#engine
-    if (engine.closed) engine.assertOpen()
-    return engine.index.find(this.#scratch(key))
-  }
-
-  /** Encodes a key into the index's scratch buffer, behind the tree's id, and returns the length of both. */
-  #scratch(key: K): number {
-    assertThere(this.#state)
-    const scratch = this.#engine.index.key
-    const length = this.#keys.write(key, scratch)
-    writeTreeId(this.#id, scratch)
-    return TREE_ID_BYTES + length
   }
 
   // ---- writing -------------------------------------------------------------------------------------------------
@@ -459,11 +182,11 @@ export class Tree<K, V> {
    */
   put(key: K, value: V, options?: WriteOptions): Promise<void> {
     try {
-      const engine = this.#engine
+      const engine = this.engine
       if (engine.closed) engine.assertOpen()
       const durability = options === undefined ? engine.durability : durabilityOf(engine, options)
-      const bytes = this.#values.encode(value)
-      return engine.put(this.#scratch(key), bytes, 0, bytes.length, durability)
+      const bytes = this.valueCodec.encode(value)
+      return engine.put(this.scratch(key), bytes, 0, bytes.length, durability)
     } catch (error) {
       return rejected(error)
     }
@@ -472,10 +195,10 @@ export class Tree<K, V> {
   /** Deletes a key. Resolves to whether it was there. */
   delete(key: K, options?: WriteOptions): Promise<boolean> {
     try {
-      const engine = this.#engine
+      const engine = this.engine
       engine.assertOpen()
       return engine.delete(
-        this.#scratch(key),
+        this.scratch(key),
         options === undefined ? engine.durability : durabilityOf(engine, options),
       )
     } catch (error) {
@@ -536,7 +259,7 @@ export class Tree<K, V> {
    */
   rename(from: K, to: K, options?: RenameOptions): Promise<Version> {
     try {
-      const engine = this.#engine
+      const engine = this.engine
       engine.assertOpen()
       const force = options?.force ?? false
       if (typeof force !== 'boolean')
@@ -554,48 +277,36 @@ export class Tree<K, V> {
 
   #writeOne(make: () => Operation, options: WriteOptions | undefined): Promise<BatchOutcome> {
     try {
-      this.#engine.assertOpen()
-      return this.#engine.write([make()], durabilityOf(this.#engine, options))
+      this.engine.assertOpen()
+      return this.engine.write([make()], durabilityOf(this.engine, options))
     } catch (error) {
       return rejected(error)
     }
   }
 
   #key(key: K): Uint8Array {
-    assertThere(this.#state)
-    return encodeBehindId(this.#id, this.#keys, key)
+    assertThere(this.state)
+    return encodeBehindId(this.id, this.keyCodec, key)
   }
 
   #value(value: V): Uint8Array {
-    return ownedBytes(this.#values, value)
+    return ownedBytes(this.valueCodec, value)
   }
 
   // ---- for the package's own use -------------------------------------------------------------------------------
 
   /** @internal What a batch needs to take this tree's operations. */
   get [TREE_INTERNALS](): TreeInternals<K, V> {
-    assertThere(this.#state)
-    return { id: this.#id, engine: this.#engine, keys: this.#keys, values: this.#values, state: this.#state }
+    assertThere(this.state)
+    return {
+      id: this.id,
+      engine: this.engine,
+      keys: this.keyCodec,
+      values: this.valueCodec,
+      state: this.state,
+    }
   }
 }
-
-const DEFAULT_LIST_ENTRIES = 1_000
-/** Up to here a loop is faster than the call of `set` and the view it needs. */
-const LONGEST_LOOP_BYTES = 64
-const NO_BYTES = new Uint8Array(0)
-
-function hasBounds(range: BoundOptions<unknown>): boolean {
-  const { gt, gte, lt, lte } = range
-  return gt !== undefined || gte !== undefined || lt !== undefined || lte !== undefined
-}
-
-function prefixOf(options: CursorOptions): Uint8Array {
-  return options.prefix ?? NO_BYTES
-}
-
-const entryOf = (page: ScanPage, index: number): unknown => page.entryAt(index)
-const keyOf = (page: ScanPage, index: number): unknown => page.keyAt(index)
-const valueOf = (page: ScanPage, index: number): unknown => page.valueAt(index)
 
 function durabilityOf(engine: Engine, options: WriteOptions | undefined): Durability {
   if (options === undefined) return engine.durability
@@ -615,15 +326,6 @@ function renamedVersion(outcome: BatchOutcome): Version {
   if (outcome.failed.reason === 'exists')
     throw new HoltError('HOLT_EXISTS', 'there is a value at the destination already')
   throw new HoltError('HOLT_NOT_FOUND', 'there is no value at the key to be renamed')
-}
-
-function checkWhole(name: string, value: unknown): void {
-  if (!(Number.isSafeInteger(value) && (value as number) >= 0)) {
-    throw new HoltError(
-      'HOLT_INVALID_ARGUMENT',
-      `${name} is ${typeof value === 'number' ? String(value) : typeof value}; a whole number from 0 on is wanted`,
-    )
-  }
 }
 
 function versionOf(outcome: BatchOutcome): Version | undefined {
