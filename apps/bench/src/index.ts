@@ -5,6 +5,7 @@ import { keyCounts, positiveInteger, share, someOf, workloads } from './commands
 import { type CheckOptions, checkAgainstBaseline } from './commands/check.js'
 import { installRivals } from './commands/install.js'
 import { benchRivals, type RivalsOptions } from './commands/rivals.js'
+import { benchFlat, type FlatBenchOptions } from './flat/bench-flat.js'
 import { GROUP_NAMES, benchIo } from './io/bench-io.js'
 import type { IoBenchOptions } from './io/bench-io.js'
 import { OPERATIONS } from './operations/catalog.js'
@@ -69,6 +70,19 @@ program
   .option('--json', 'print numbers instead of tables')
   .option('--check', 'exit with 1 if a bar is missed')
   .action((options: IoBenchOptions) => benchIo(options))
+
+program
+  .command('flat')
+  .description('Measures calls that must not cost more for more keys below a prefix, holt alone.')
+  .option('--keys <counts>', 'how many keys: 1k,100k', keyCounts)
+  .option('--large', '1m and 10m keys too: gigabytes of memory, many minutes')
+  .option('--repetitions <times>', 'how often each is timed', positiveInteger, 300)
+  .option(
+    '--directory <path>',
+    "where stores are made and removed again; the system's place for temporary files",
+  )
+  .option('--json', 'print numbers instead of tables')
+  .action((options: FlatBenchOptions) => benchFlat(options))
 
 try {
   await program.parseAsync()

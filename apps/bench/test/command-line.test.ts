@@ -127,3 +127,22 @@ describe('arguments', () => {
     for (const text of ['0', '1', '30', 'x']) expect(() => share(text), text).toThrow(InvalidArgumentError)
   })
 })
+
+describe('flat', () => {
+  test('prints a table for each number of keys, and removes the stores', async () => {
+    const directory = newDirectory()
+    const { exitCode, stdout } = await bench([
+      ...['flat', '--keys', '1k,2k', '--repetitions', '4', '--directory', directory],
+    ])
+    expect(exitCode).toBe(0)
+    for (const text of [
+      '1,000 keys below',
+      '2,000 keys below',
+      '| count |',
+      '| renamePrefix |',
+      '| deletePrefix |',
+    ])
+      expect(stdout).toContain(text)
+    expect(readdirSync(directory)).toEqual([])
+  })
+})

@@ -2,16 +2,20 @@ import { setImmediate } from 'node:timers/promises'
 
 import type { Session } from '../operations/session.js'
 import type { Stall, TurnLengths } from './protocol.js'
+import { ThreadClock } from './thread-clock.js'
 
 /** Puts in a turn of the event loop: enough to keep a store busy, little enough to leave turns short. */
 const PUTS_PER_TURN = 64
 
-/** How long turns of the event loop take while it writes without rest, and while it does so to a JS Map. */
+/**
+ * How long turns of the event loop take while it writes without rest, and while it does so to a JS Map that has all keys
+ * already and copies nothing: a control that collects garbage would hide what the store does.
+ */
 export async function measureStall(session: Session, lengthMs: number): Promise<Stall> {
   const map = new Map<string, Uint8Array>()
+  for (const key of session.workload.keys) map.set(key, session.nextValue())
   const control = await turnsOf(lengthMs, async () => {
-    for (let done = 0; done < PUTS_PER_TURN; done++)
-      map.set(session.nextKey(), Buffer.from(session.nextValue()))
+    for (let done = 0; done < PUTS_PER_TURN; done++) map.set(session.nextKey(), session.nextValue())
   })
   map.clear()
   const { store } = session
@@ -28,17 +32,20 @@ export async function measureStall(session: Session, lengthMs: number): Promise<
   return { control, loaded }
 }
 
+/** A turn lasts from one reading of the clock to the next, less the time in which other programs had the processor. */
 async function turnsOf(lengthMs: number, work: (elapsedMs: number) => Promise<void>): Promise<TurnLengths> {
+  const clock = new ThreadClock()
   const lengths: number[] = []
-  const startedMs = performance.now()
-  let turnStartedMs = startedMs
-  while (turnStartedMs - startedMs < lengthMs) {
-    await work(turnStartedMs - startedMs)
+  let began = clock.now()
+  const startedMs = began.wallMs
+  while (began.wallMs - startedMs < lengthMs) {
+    await work(began.wallMs - startedMs)
     await setImmediate()
-    const nowMs = performance.now()
-    lengths.push(nowMs - turnStartedMs)
-    turnStartedMs = nowMs
+    const ended = clock.now()
+    lengths.push(ended.wallMs - began.wallMs - (ended.waitedMs - began.waitedMs))
+    began = ended
   }
+  clock.close()
   return turnLengths(lengths)
 }
 

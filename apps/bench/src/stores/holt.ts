@@ -2,16 +2,26 @@ import { open } from 'holt'
 
 import type { Store, StoreEntry, StoreOptions } from './store.js'
 
+const REUSED_BYTES = 4_096
+
 /** holt: one tree with text keys and `Uint8Array` values. */
 export async function openHolt({ directory, durability, cacheBytes }: StoreOptions): Promise<Store> {
   const db = await open(directory, { durability, cacheBytes })
   const tree = await db.tree('objects')
+  // No value that is measured is longer.
+  const reused = { bytes: new Uint8Array(REUSED_BYTES), lengthBytes: 0 }
   return {
     getsAreAsync: false,
     listsAreAsync: false,
     writesAreAsync: true,
     keepsOrder: true,
     get: (key) => tree.get(key),
+    getReused(key) {
+      const lengthBytes = tree.getInto(key, reused.bytes)
+      if (lengthBytes === undefined) return undefined
+      reused.lengthBytes = lengthBytes
+      return reused
+    },
     put: (key, value) => tree.put(key, value),
     async putBatch(entries) {
       await db.atomic((tx) => {
@@ -42,9 +52,18 @@ export async function openHolt({ directory, durability, cacheBytes }: StoreOptio
       for (const entry of tree.scan({ gte: from, limit })) entries.push(entry)
       return entries
     },
+    visit: (from, limit, visitor) =>
+      tree.visitRange({ gte: from, limit }, (entry) => {
+        const { value } = entry
+        visitor(value, 0, value.length)
+      }),
     listKeys: (from, limit) => [...tree.keys({ gte: from, limit })],
     listDirectory: (prefix) => [...tree.keys({ prefix, delimiter: '/' })],
     settle: () => db.checkpoint(),
+    async compact() {
+      await db.compact()
+      await db.vacuum()
+    },
     close: () => db.close(),
   }
 }
