@@ -3,6 +3,7 @@ import type { HoltError } from '@holt/errors'
 import type { CursorContract, CursorOptions, CursorStep } from './contract.js'
 import { COMMON_PREFIX, END, KEY } from './contract.js'
 import { corruptNode } from './corruption.js'
+import type { EntryRun } from './entry-run.js'
 import { framesAhead } from './frames-ahead.js'
 import { type Bound, delimiterOf, keyRangeOf } from './key-range.js'
 import {
@@ -233,6 +234,190 @@ export class Cursor implements CursorContract {
     const step = this.#advance()
     this.#residency = residency[0]
     return step
+  }
+
+  /**
+   * Takes plain entries that come next, until `run` is full or has `most` of them: keys of a forward walk without
+   * delimiter whose leaves lie in the frame in view, far from a bound, and hold their values themselves. Returns how many
+   * it added; none where {@link next} must go first. Reads no frame, throws nothing. Afterwards the cursor's fields say
+   * nothing until the next step.
+   *
+   * One loop over what `next` does a step at a time, with the walk's state in locals: what is unusual is left to it,
+   * damage included.
+   */
+  take(run: EntryRun, most: number): number {
+    const tree = this.#tree
+    if (
+      this.#top < 0 ||
+      this.#stale ||
+      this.#reverse ||
+      this.#delimiter !== undefined ||
+      tree.changes !== this.#changes ||
+      tree.source.residency[0] !== this.#residency
+    )
+      return 0
+    const u8 = this.#u8
+    const u16 = this.#u16
+    const u32 = this.#u32
+    const base = this.#base
+    const blob = this.#blob
+    const frameBytes = this.#frameBytes
+    const stack = this.#stack
+    let scratch = this.#scratch
+    const { keyWords, keyView, keyBytes, starts, ends, versions, valueOffsets, valueLengths } = run
+    const { fullKeyBytes, fullValueBytes, skippedBytes } = run
+    const wanted = most < run.capacity ? most : run.capacity
+    const before = run.count
+    let { count, keyEnd, valueSum } = run
+    let top = this.#top
+    /** The leaf taken last, if nothing was pushed or popped since. */
+    let lastLeaf = -1
+    let lastBranch = 0
+    let lastRest = 0
+
+    walk: while (top >= 0 && stack[top + BLOB] === blob && stack[top + TIE] === FREE) {
+      const node = base + stack[top + REF] * UNIT_BYTES
+      const word = u32[node >>> 2] | 0
+      const type = word & 7
+      const length = stack[top + LENGTH]
+      let position = stack[top + POSITION]
+      if (position === TERMINAL) {
+        if (u16[(node >>> 1) + 2] !== 0) break
+        position = 0
+      }
+      if (length < skippedBytes || length + 16 > scratch.length) break
+      const children = (word >>> 3) & 1_023
+      const refs = (node + (type === NODE4 ? 12 : type === NODE16 ? 24 : type === NODE48 ? 264 : 8)) >>> 1
+      for (;;) {
+        let branch: number
+        let ref: number
+        if (type <= NODE16) {
+          if (position >= children) break
+          branch = u8[node + 8 + position]
+          ref = u16[refs + position]
+        } else if (type === NODE48) {
+          while (position < 256 && u8[node + 8 + position] === 0) position++
+          if (position >= 256) break
+          branch = position
+          const place = u8[node + 8 + position]
+          ref = place > 48 ? 0 : u16[refs + place - 1]
+        } else {
+          while (position < 256 && u16[refs + position] === 0) position++
+          if (position >= 256) break
+          branch = position
+          ref = u16[refs + position]
+        }
+        stack[top + POSITION] = position
+        if (ref < FIRST_REF || ref * UNIT_BYTES >= frameBytes) break walk
+        const child = base + ref * UNIT_BYTES
+        const childWord = u32[child >>> 2] | 0
+        const childType = childWord & 7
+        if (childType === LEAF) {
+          const rest = (childWord >>> 3) & 8_191
+          const valueLength = childWord >>> 16
+          const value = child + ((LEAF_HEADER_BYTES + rest + 3) & ~3)
+          const keyLength = length + 1 + rest
+          const high = u32[(child >>> 2) + 2] | 0
+          if (
+            count >= wanted ||
+            keyEnd >= fullKeyBytes ||
+            valueSum >= fullValueBytes ||
+            value + valueLength > base + frameBytes ||
+            keyLength > MAX_INDEX_KEY_BYTES ||
+            (high & LARGE_VALUE) !== 0
+          )
+            break walk
+          const scratchWords = this.#scratchWords
+          // Up to 15 bytes too many, on both sides: what follows lies over them.
+          for (let from = skippedBytes >>> 2, to = keyEnd >>> 2; from << 2 < length; from += 4, to += 4) {
+            keyWords[to] = scratchWords[from]
+            keyWords[to + 1] = scratchWords[from + 1]
+            keyWords[to + 2] = scratchWords[from + 2]
+            keyWords[to + 3] = scratchWords[from + 3]
+          }
+          let at = keyEnd + length - skippedBytes
+          keyBytes[at++] = branch
+          const end = at + rest
+          let from = (child + LEAF_HEADER_BYTES) >>> 2
+          for (; at < end; at += 4) keyView.setUint32(at, u32[from++], true)
+          keyView.setUint32(end, 0, true)
+          starts[count] = keyEnd
+          ends[count] = end
+          keyEnd = (end + 3) & ~3
+          versions[count] = u32[(child >>> 2) + 1] + (high & 0x1f_ffff) * 0x1_0000_0000
+          valueOffsets[count] = value
+          valueLengths[count] = valueLength
+          valueSum += valueLength
+          count++
+          position++
+          lastLeaf = child
+          lastBranch = branch
+          lastRest = rest
+          continue
+        }
+        const prefixLength = childWord >>> 16
+        const below = length + 1 + prefixLength
+        if (
+          childType === CROSSING ||
+          below > MAX_INDEX_KEY_BYTES ||
+          top + 2 * LEVEL > stack.length ||
+          below + 4 > scratch.length
+        )
+          break walk
+        if (childType < NODE4 || childType > NODE256) break walk
+        const inner = (childWord >>> 3) & 1_023
+        if ((childType === NODE4 && inner > 4) || (childType === NODE16 && inner > 16)) break walk
+        const body = bodyBytes(childType)
+        if (ref * UNIT_BYTES + body + prefixLength > frameBytes) break walk
+        stack[top + POSITION] = position + 1
+        scratch[length] = branch
+        const view = this.#scratchView
+        let from = (child + body) >>> 2
+        for (let to = length + 1; to < below; to += 4) view.setUint32(to, u32[from++], true)
+        top += LEVEL
+        stack[top + BLOB] = blob
+        stack[top + REF] = ref
+        stack[top + LENGTH] = below
+        stack[top + POSITION] = TERMINAL
+        stack[top + TIE] = FREE
+        lastLeaf = -1
+        this.#resumeLength = below
+        this.#resumeSelf = true
+        this.#resumeBelow = true
+        continue walk
+      }
+      // Nothing is left of this node.
+      lastLeaf = -1
+      top -= LEVEL
+      this.#resumeLength = length
+      this.#resumeSelf = false
+      this.#resumeBelow = false
+    }
+
+    this.#top = top
+    this.keyLength = 0
+    this.valueLength = 0
+    this.valueLarge = false
+    this.#leafWord = -1
+    if (lastLeaf >= 0) {
+      const length = stack[top + LENGTH]
+      const rest = lastRest
+      if (length + 1 + rest + 4 > scratch.length) {
+        this.#growScratch(length + 1 + rest)
+        scratch = this.#scratch
+      }
+      scratch[length] = lastBranch
+      const bytes = lastLeaf + LEAF_HEADER_BYTES
+      for (let i = 0; i < rest; i++) scratch[length + 1 + i] = u8[bytes + i]
+      this.#resumeLength = length + 1 + rest
+      this.#resumeSelf = false
+      this.#resumeBelow = true
+    }
+    run.count = count
+    run.keyEnd = keyEnd
+    run.valueSum = valueSum
+    run.valueBytes = u8
+    return count - before
   }
 
   #end(): typeof END {

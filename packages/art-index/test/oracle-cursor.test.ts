@@ -3,8 +3,10 @@ import { describe, expect, it } from 'vitest'
 import {
   countPrefix,
   Cursor,
+  EntryRun,
   type FrameAbsent,
   isPrefixEmpty,
+  MAX_KEY_BYTES,
   treeStatistics,
   verifyTree,
 } from '../src/index.js'
@@ -17,6 +19,11 @@ import { bytesOf, latin1, SortedMap } from './sorted-map.js'
 
 const SEEDS = 24
 const SCANS = 60
+/** Full after a few short keys, or one long one. */
+const run = new EntryRun(20, 0, MAX_KEY_BYTES, 100, 60)
+
+/** Every other walk takes what it can at once. */
+const byRuns = (i: number): EntryRun | undefined => ((i & 1) === 0 ? undefined : run)
 
 interface Built {
   readonly random: Random
@@ -65,6 +72,11 @@ describe.each(Object.entries(KEY_MAKERS))('frames laid out by hand, keys: %s', (
         const message = `seed ${String(seed)} ${describeOptions(options)}`
         expect(list(cursor), message).toEqual(map.scan(options))
         expect(cursor.next(), message).toBe(0)
+        cursor.restart(options)
+        expect(list(cursor, { run }), `${message}, by runs`).toEqual(map.scan(options))
+        cursor.restart(options)
+        const mostTaken = (): number => random.below(5)
+        expect(list(cursor, { run, mostTaken }), `${message}, by short runs`).toEqual(map.scan(options))
       }
     }
   })
@@ -85,7 +97,7 @@ describe.each(Object.entries(KEY_MAKERS))('frames laid out by hand, keys: %s', (
       }
       for (let i = 0; i < 8; i++) {
         const options = randomCursorOptions(random, make, map.keys)
-        const listed = list(new Cursor(tree, options), { onAbsent })
+        const listed = list(new Cursor(tree, options), { onAbsent, run: byRuns(i) })
         expect(listed, `seed ${String(seed)} ${describeOptions(options)}`).toEqual(map.scan(options))
       }
     }
@@ -105,7 +117,7 @@ describe.each(Object.entries(KEY_MAKERS))('frames laid out by hand, keys: %s', (
       for (let i = 0; i < 8; i++) {
         const options = randomCursorOptions(random, make, map.keys)
         const message = `seed ${String(seed)} ${describeOptions(options)}`
-        expect(list(new Cursor(tree, options)), message).toEqual(map.scan(options))
+        expect(list(new Cursor(tree, options), { run: byRuns(i) }), message).toEqual(map.scan(options))
       }
     }
   })
@@ -116,6 +128,8 @@ describe.each(Object.entries(KEY_MAKERS))('frames laid out by hand, keys: %s', (
       for (let i = 0; i < 8; i++) {
         const options = randomCursorOptions(random, make, map.keys)
         const listed = list(new Cursor(tree, options), {
+          run: byRuns(i),
+          mostTaken: () => random.below(5),
           beforeStep: () => {
             if (random.chance(50)) tree.changes++
             if (random.chance(50)) {

@@ -3,7 +3,9 @@ import {
   ArtIndex,
   countPrefix,
   Cursor,
+  EntryRun,
   isPrefixEmpty,
+  MAX_KEY_BYTES,
   MIN_USABLE_BYTES,
   treeStatistics,
   verifyTree,
@@ -26,6 +28,7 @@ const LONGEST_KEY = 200
 const LONGEST_VALUE = 200
 /** Three frames at most. */
 const LARGEST_VALUE = 3 * 8_192
+const run = new EntryRun(30, 0, MAX_KEY_BYTES, 400, 2_000)
 
 class History {
   readonly random: Random
@@ -93,6 +96,10 @@ class History {
     const limit = random.chance(70) ? 1 + random.below(12) : Infinity
     cursor.restart(options)
     expect(list(cursor, { limit }), describeOptions(options)).toEqual(map.scan(options, limit))
+    cursor.restart(options)
+    expect(list(cursor, { limit, run }), `${describeOptions(options)}, by runs`).toEqual(
+      map.scan(options, limit),
+    )
   }
 
   count(): void {
@@ -151,6 +158,8 @@ class History {
     this.largeValues = Math.max(this.largeValues, largeValues)
     this.cursor.restart()
     expect(list(this.cursor)).toEqual(this.map.scan({}))
+    this.cursor.restart()
+    expect(list(this.cursor, { run })).toEqual(this.map.scan({}))
     this.cursor.restart({ reverse: true })
     expect(list(this.cursor)).toEqual(this.map.scan({ reverse: true }))
   }

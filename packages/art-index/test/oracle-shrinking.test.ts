@@ -1,6 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ArtIndex, Cursor, type CursorOptions, MIN_USABLE_BYTES, verifyTree } from '../src/index.js'
+import {
+  ArtIndex,
+  Cursor,
+  type CursorOptions,
+  EntryRun,
+  MAX_KEY_BYTES,
+  MIN_USABLE_BYTES,
+  verifyTree,
+} from '../src/index.js'
 import { ArrayFrameSource } from './array-frame-source.js'
 import { list } from './listing.js'
 import { bytesOf, SortedMap } from './sorted-map.js'
@@ -8,6 +16,8 @@ import { bytesOf, SortedMap } from './sorted-map.js'
 /*
  * Short histories that a failure shrinks to the shortest. Values are large, so that even few of them fill a frame.
  */
+
+const run = new EntryRun(8, 0, MAX_KEY_BYTES, 64, 2_000)
 
 const key = (alphabet: string) =>
   fc.array(fc.constantFrom(...alphabet.split('')), { maxLength: 12 }).map((characters) => characters.join(''))
@@ -63,6 +73,7 @@ describe.each(['\x00\x01/\xfe\xff', '\x00\x01/\xffab', 'ab/'])('histories over %
         expect(verifyTree(index).problems).toEqual([])
         for (const options of [{}, ...scans]) {
           expect(list(new Cursor(index, options))).toEqual(map.scan(options))
+          expect(list(new Cursor(index, options), { run })).toEqual(map.scan(options))
         }
       }),
       { numRuns: 150 },

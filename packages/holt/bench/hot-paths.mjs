@@ -105,6 +105,11 @@ const jobs = {
       for (const prefix of prefixes) expect(tree.list({ prefix, delimiter: '/' }).entries.length, 8)
     return 250 * 8
   },
+  'scan dir keys': ({ tree }) => {
+    for (let round = 0; round < 250; round++)
+      for (const prefix of prefixes) expect([...tree.keys({ prefix, delimiter: '/' })].length, 8)
+    return 250 * 8
+  },
   'create+delete': async ({ tree }) => {
     for (const key of absent.slice(0, 5_000)) {
       await tree.put(key, value)

@@ -1,4 +1,12 @@
-import { COMMON_PREFIX, Cursor, type CursorOptions, type CursorStep, END, KEY } from '@holt/art-index'
+import {
+  COMMON_PREFIX,
+  Cursor,
+  type CursorOptions,
+  type CursorStep,
+  END,
+  EntryRun,
+  KEY,
+} from '@holt/art-index'
 import { HoltError } from '@holt/errors'
 import type { ReadEngine } from './read-engine.js'
 import type { Entry, Version } from './entries.js'
@@ -10,8 +18,8 @@ import { withTreeId } from './range.js'
 import type { ValueCodec } from './value-encoding.js'
 
 /** Entries that are read in one go, and where it ends before: a little above so many bytes of keys, or of values. */
-export const PAGE_ENTRIES = 64
-const PAGE_KEY_BYTES = 4_096
+export const PAGE_ENTRIES = 128
+const PAGE_KEY_BYTES = 8_192
 const PAGE_VALUE_BYTES = 16_384
 
 /**
@@ -25,7 +33,6 @@ const PAGE_VALUE_BYTES = 16_384
 export class ScanPage {
   readonly #engine: ReadEngine
   readonly #cursor: Cursor
-  count = 0
   /** There is nothing behind the page's last entry. */
   ended = false
   /** What the walk ended with behind the page's last entry. */
@@ -34,14 +41,20 @@ export class ScanPage {
   #treeId = 0
   #keys: KeyCodec<unknown> | undefined
   #values: ValueCodec<unknown> | undefined
-  /** Keys without their tree's id, each from a multiple of 4 on. */
-  readonly #keyWords = new Uint32Array((PAGE_KEY_BYTES + LIMITS.maxKeyBytes) >>> 2)
-  readonly #keyBytes = new Uint8Array(this.#keyWords.buffer)
-  readonly #keyBuffer = Buffer.from(this.#keyWords.buffer)
-  readonly #starts = new Int32Array(PAGE_ENTRIES)
-  readonly #ends = new Int32Array(PAGE_ENTRIES)
+  /** Its keys are without their tree's id. */
+  readonly #run = new EntryRun(
+    PAGE_ENTRIES,
+    TREE_ID_BYTES,
+    LIMITS.maxKeyBytes,
+    PAGE_KEY_BYTES,
+    PAGE_VALUE_BYTES,
+  )
+  readonly #keyBytes = this.#run.keyBytes
+  readonly #keyBuffer = Buffer.from(this.#keyBytes.buffer)
+  readonly #starts = this.#run.starts
+  readonly #ends = this.#run.ends
+  readonly #versions = this.#run.versions
   readonly #steps = new Uint8Array(PAGE_ENTRIES)
-  readonly #versions = new Float64Array(PAGE_ENTRIES)
   readonly #decoded: unknown[] = []
   #text: string | undefined
 
@@ -61,7 +74,7 @@ export class ScanPage {
     this.#keys = keys
     this.#values = values
     this.#cursor.restart(options)
-    this.count = 0
+    this.#run.clear()
     this.ended = false
     this.failure = undefined
   }
@@ -74,51 +87,71 @@ export class ScanPage {
     const { index } = this.#engine
     const cursor = this.#cursor
     const values = this.#values
+    const run = this.#run
     const most = limit < PAGE_ENTRIES ? limit : PAGE_ENTRIES
-    const keyWords = this.#keyWords
-    const starts = this.#starts
-    const ends = this.#ends
     const { changes } = index
-    let count = 0
-    let at = 0
-    let valueBytes = 0
+    /** Whether nobody else's code runs between two entries: then the cursor may be ahead of what is decoded. */
+    const mayTake = values === undefined || values.isOwn
     this.#changes = changes
     this.#text = undefined
     this.failure = undefined
     this.ended = false
+    run.clear()
     try {
-      while (count < most && at < PAGE_KEY_BYTES && valueBytes < PAGE_VALUE_BYTES) {
+      while (run.count < most && !run.isFull) {
+        if (mayTake) {
+          const from = run.count
+          if (cursor.take(run, most) > 0) {
+            this.#steps.fill(KEY, from, run.count)
+            if (values !== undefined) this.#decode(values, from)
+            continue
+          }
+        }
         const step = cursor.next()
         if (step === END) {
           this.ended = true
           break
         }
-        const from = cursor.keyWords
-        const length = cursor.keyLength - TREE_ID_BYTES
-        let to = at >>> 2
-        for (let word = TREE_ID_BYTES >>> 2, left = length; left > 0; left -= 4) keyWords[to++] = from[word++]
-        // Behind the key's last byte there is whatever there was: it would spoil the page's text.
-        if ((length & 3) !== 0) keyWords[to - 1] &= (1 << ((length & 3) << 3)) - 1
-        starts[count] = at
-        ends[count] = at + length
-        this.#steps[count] = step
+        const { count } = run
         if (step === KEY) {
           this.#versions[count] = cursor.version
           if (values !== undefined) {
-            valueBytes += cursor.valueLength
+            run.valueSum += cursor.valueLength
             this.#decoded[count] = decodeCurrent(cursor, values)
           }
         }
-        at = to << 2
-        count++
+        this.#steps[count] = step
+        run.addKey(cursor.keyWords, cursor.keyLength)
         // A caller's own decoder may have written to the tree.
         if (index.changes !== changes) break
       }
     } catch (error) {
       this.failure = error instanceof Error ? error : new HoltError('HOLT_INTERNAL', String(error))
     }
-    this.count = count
-    if (count > 0) this.#text = this.#keys?.textOf(this.#keyBuffer, ends[count - 1])
+    const { count } = run
+    if (count > 0) this.#text = this.#keys?.textOf(this.#keyBuffer, this.#ends[count - 1])
+  }
+
+  /** Decodes what was taken from `from` on. What throws, and all behind it, is taken back. */
+  #decode(values: ValueCodec<unknown>, from: number): void {
+    const run = this.#run
+    const { valueBytes, valueOffsets, valueLengths } = run
+    const decoded = this.#decoded
+    if (values.decodeMany !== undefined) {
+      values.decodeMany(valueBytes, valueOffsets, valueLengths, from, run.count, decoded)
+      return
+    }
+    const { count } = run
+    run.count = from
+    for (let i = from; i < count; i++) {
+      decoded[i] = values.decode(valueBytes, valueOffsets[i], valueLengths[i])
+      run.count = i + 1
+    }
+  }
+
+  /** Entries in the page. */
+  get count(): number {
+    return this.#run.count
   }
 
   /** Whether the tree is still as it was when the page was read. */

@@ -9,6 +9,12 @@ import type { ValueCodec } from './value-encoding.js'
 /** A walk that ends early has read few entries in vain; one that goes on doubles them from page to page. */
 const FIRST_PAGE_ENTRIES = 8
 
+/** What of its entries an iterator gives. */
+export const WHOLE = 0
+export const KEY_ONLY = 1
+export const VALUE_ONLY = 2
+export type EntryPart = typeof WHOLE | typeof KEY_ONLY | typeof VALUE_ONLY
+
 /** What a walk is over, and of it what its entries need. */
 export interface Walk {
   readonly treeId: number
@@ -26,7 +32,7 @@ export interface Walk {
 export class ScanIterator<T> implements IterableIterator<T> {
   readonly #engine: ReadEngine
   readonly #walk: Walk
-  readonly #project: (page: ScanPage, index: number) => unknown
+  readonly #part: EntryPart
   #page: ScanPage | undefined
   /** The entry of the page to hand out next. */
   #at = 0
@@ -35,16 +41,12 @@ export class ScanIterator<T> implements IterableIterator<T> {
   /** A page is being read, so a caller's decoder may be running. */
   #isReading = false
 
-  constructor(
-    engine: ReadEngine,
-    walk: Walk,
-    limit: number,
-    project: (page: ScanPage, index: number) => unknown,
-  ) {
+  constructor(engine: ReadEngine, walk: Walk, limit: number, part: EntryPart) {
     this.#engine = engine
     this.#walk = walk
     this.#left = limit
-    this.#project = project
+    this.#part = part
+    if (limit < PAGE_ENTRIES) this.#ahead = PAGE_ENTRIES
   }
 
   next(): IteratorResult<T, undefined> {
@@ -55,7 +57,7 @@ export class ScanIterator<T> implements IterableIterator<T> {
         'an iterator is asked for its next entry by its own decoder',
       )
     try {
-      this.#engine.assertOpen()
+      if (this.#engine.closed) this.#engine.assertOpen()
       assertThere(this.#walk.state)
       let page = this.#page
       if (page === undefined || this.#at >= page.count || !page.isCurrent) {
@@ -63,7 +65,11 @@ export class ScanIterator<T> implements IterableIterator<T> {
         if (page === undefined) return this.#end()
       }
       this.#left -= 1
-      return { done: false, value: this.#project(page, this.#at++) as T }
+      const at = this.#at++
+      const part = this.#part
+      // Not by a function of the caller's: the compiler would have to call it.
+      const value = part === WHOLE ? page.entryAt(at) : part === KEY_ONLY ? page.keyAt(at) : page.valueAt(at)
+      return { done: false, value: value as T }
     } catch (error) {
       // An error is thrown once; afterwards the walk is over.
       this.#end()

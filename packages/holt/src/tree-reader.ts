@@ -23,8 +23,7 @@ import {
   writeTreeId,
 } from './range.js'
 import type { ReadEngine } from './read-engine.js'
-import { type ScanPage } from './scan-page.js'
-import { ScanIterator } from './scan.js'
+import { type EntryPart, KEY_ONLY, ScanIterator, VALUE_ONLY, WHOLE } from './scan.js'
 import { assertThere, type TreeState } from './tree-state.js'
 import type { ValueCodec } from './value-encoding.js'
 
@@ -176,7 +175,7 @@ export class TreeReader<K, V, E extends ReadEngine = ReadEngine> {
     refuseOptions(range, ['reverse', 'limit', 'delimiter', 'after'], reverse ? 'last' : 'first')
     const walk = this.#scan<KeyEntry<K, V>>(
       { ...range, reverse, limit: 1 },
-      entryOf,
+      WHOLE,
       this.keyCodec,
       this.valueCodec,
     )
@@ -225,19 +224,19 @@ export class TreeReader<K, V, E extends ReadEngine = ReadEngine> {
   scan(range: RangeOptions<K> & DelimiterOptions<K>): IterableIterator<Entry<K, V>>
   scan(range?: RangeOptions<K>): IterableIterator<KeyEntry<K, V>>
   scan(range: RangeOptions<K> = {}): IterableIterator<Entry<K, V>> {
-    return this.#scan(range, entryOf, this.keyCodec, this.valueCodec)
+    return this.#scan(range, WHOLE, this.keyCodec, this.valueCodec)
   }
 
   /** As `scan`, keys only (with a delimiter: common prefixes too). */
   keys(range: RangeOptions<K> & Partial<DelimiterOptions<K>> = {}): IterableIterator<K> {
-    return this.#scan(range, keyOf, this.keyCodec, undefined)
+    return this.#scan(range, KEY_ONLY, this.keyCodec, undefined)
   }
 
   /** As `scan`, values only. */
   values(range: RangeOptions<K> = {}): IterableIterator<V> {
     // A common prefix has no value.
     refuseOptions(range, ['delimiter'], 'values')
-    return this.#scan(range, valueOf, undefined, this.valueCodec)
+    return this.#scan(range, VALUE_ONLY, undefined, this.valueCodec)
   }
 
   /**
@@ -273,7 +272,7 @@ export class TreeReader<K, V, E extends ReadEngine = ReadEngine> {
 
   #scan<T>(
     range: object,
-    project: (page: ScanPage, index: number) => unknown,
+    part: EntryPart,
     keys: KeyCodec<K> | undefined,
     values: ValueCodec<V> | undefined,
   ): ScanIterator<T> {
@@ -284,7 +283,7 @@ export class TreeReader<K, V, E extends ReadEngine = ReadEngine> {
     const limit = checkLimit((range as RangeOptions<K>).limit, Infinity)
     const treeId = this.id
     const options = cursorOptions(treeId, this.keyCodec, range)
-    return new ScanIterator(engine, { treeId, options, keys, values, state: this.state }, limit, project)
+    return new ScanIterator(engine, { treeId, options, keys, values, state: this.state }, limit, part)
   }
 
   protected find(key: K): boolean {
@@ -316,10 +315,6 @@ function hasBounds(range: BoundOptions<unknown>): boolean {
 function prefixOf(options: CursorOptions): Uint8Array {
   return options.prefix ?? NO_BYTES
 }
-
-const entryOf = (page: ScanPage, index: number): unknown => page.entryAt(index)
-const keyOf = (page: ScanPage, index: number): unknown => page.keyAt(index)
-const valueOf = (page: ScanPage, index: number): unknown => page.valueAt(index)
 
 function checkWhole(name: string, value: unknown): void {
   if (!(Number.isSafeInteger(value) && (value as number) >= 0)) {

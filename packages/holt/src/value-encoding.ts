@@ -48,6 +48,17 @@ export interface ValueCodec<V> {
   readonly decode: (bytes: Uint8Array, offset: number, length: number) => V
   /** From a value in memory of its own, which the result may keep. Throws `HOLT_ENCODING`. */
   readonly adopt: (bytes: Uint8Array) => V
+  /** No code of a caller runs in `decode`. */
+  readonly isOwn: boolean
+  /** `into[i]` becomes what `decode` makes of `offsets[i]` and `lengths[i]`, for `from ≤ i < to`; throws nothing. */
+  readonly decodeMany?: (
+    bytes: Uint8Array,
+    offsets: Int32Array,
+    lengths: Int32Array,
+    from: number,
+    to: number,
+    into: unknown[],
+  ) => void
 }
 
 /** The value's bytes, which nobody else will change: a caller's own are copied. Throws as `encode` does. */
@@ -117,6 +128,10 @@ const view: ValueCodec<Uint8Array> = {
   encode: (value) => bytesOf(value, 'a value'),
   decode: (bytes, offset, length) => pool.copy(bytes, offset, length),
   adopt: (bytes) => bytes,
+  isOwn: true,
+  decodeMany: (bytes, offsets, lengths, from, to, into) => {
+    pool.copyMany(bytes, offsets, lengths, from, to, into)
+  },
 }
 
 const buffer: ValueCodec<Buffer> = {
@@ -127,6 +142,7 @@ const buffer: ValueCodec<Buffer> = {
     return Buffer.from(copy.buffer, copy.byteOffset, copy.length)
   },
   adopt: bufferOver,
+  isOwn: true,
 }
 
 const utf8: ValueCodec<string> = {
@@ -134,6 +150,7 @@ const utf8: ValueCodec<string> = {
   encode: (value) => textBytes(value, 'a value'),
   decode: textOf,
   adopt: (bytes) => checkedText(bufferOver(bytes).toString('utf8'), () => bytes),
+  isOwn: true,
 }
 
 function custom<V>(encoding: ValueEncoding<V>): ValueCodec<V> {
@@ -156,6 +173,7 @@ function custom<V>(encoding: ValueEncoding<V>): ValueCodec<V> {
   }
   return {
     name,
+    isOwn: false,
     encode(value) {
       let encoded: unknown
       try {

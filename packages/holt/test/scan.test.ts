@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Db, type Entry, openMemory, type Tree, type ValueEncoding } from '../src/index.js'
 
-/** A walk reads pages of 8, 16, 32, 64, 64 … entries: so many keys are several of them. */
+/** A walk reads pages of 8, 16, 32, 64, 128, 128 … entries: so many keys are several of them. */
 const MANY = 300
 const name = (i: number): string => `k${String(i).padStart(4, '0')}`
 
@@ -220,4 +220,34 @@ describe("a caller's own decoder", () => {
     walk = undefined
     expect([...tree.scan()].length).toBe(10)
   })
+})
+
+describe('values of many lengths', () => {
+  const LENGTHS = [0, 1, 2, 3, 4, 5, 16, 59, 60, 61, 64, 127, 128, 129, 1_000, 1_024, 1_025, 9_000, 20_000]
+  const valueOf = (i: number): Uint8Array =>
+    Uint8Array.from({ length: LENGTHS[(i * 7) % LENGTHS.length] ?? 0 }, (_, at) => i * 31 + at * 7 + 1)
+
+  it.each(['view', 'buffer'] as const)(
+    'are copies of their own in every kind of walk (encoding %s)',
+    async (valueEncoding) => {
+      const db = await openMemory()
+      const tree = (await db.tree('t', { valueEncoding })) as unknown as Tree<string, Uint8Array>
+      for (let i = 0; i < 2 * MANY; i++) await tree.put(name(i), valueOf(i))
+      const listed = tree.list({ limit: 2 * MANY }).entries
+      const scanned = [...tree.scan()]
+      const values = [...tree.values({ limit: 2 * MANY })]
+      const backward = [...tree.values({ reverse: true })].reverse()
+      // Whatever the tree does now must not show in what was given out, nor one copy in another.
+      for (let i = 0; i < 2 * MANY; i++)
+        await tree.put(name(i), new Uint8Array(LENGTHS[(i * 7) % LENGTHS.length] ?? 0))
+      for (let i = 0; i < 2 * MANY; i++) {
+        const wanted = valueOf(i)
+        for (const value of [listed[i]?.value, scanned[i]?.value, values[i], backward[i]]) {
+          expect(value.constructor.name).toBe(valueEncoding === 'view' ? 'Uint8Array' : 'Buffer')
+          expect(Buffer.compare(value, wanted)).toBe(0)
+        }
+      }
+      await db.close()
+    },
+  )
 })
