@@ -28,6 +28,15 @@ describe('entries taken in one go', () => {
     }
   })
 
+  it('are none that lie in frames of their own', () => {
+    const model = filled(names)
+    for (let i = 10; i < 40; i += 3) model.put(utf8(names[i]), 3_000)
+    const all = list(new Cursor(model.index))
+    const run = new EntryRun(100, 0, MAX_KEY_BYTES, 4_096, 100_000)
+    expect(list(new Cursor(model.index), { run })).toEqual(all)
+    expect(all.filter((entry) => entry.kind === 'key' && entry.value.length === 3_000).length).toBe(10)
+  })
+
   it('come without the bytes that are to be left out, each from a multiple of 4 on, zeros between them', () => {
     const { index } = filled(names)
     const run = new EntryRun(100, 4, MAX_KEY_BYTES, 4_096, 4_096)
