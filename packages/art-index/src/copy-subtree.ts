@@ -17,6 +17,7 @@ import {
   LARGE_VALUE,
   LEAF,
   LEAF_HEADER_BYTES,
+  leafUnits,
   NODE256,
   unitsOfWord,
 } from './layout.js'
@@ -74,6 +75,7 @@ export function copySubtree(
   const ownViews = from
   const ownBase = fromBase
   const ownId = fromId
+  const { refs, places } = list
   const entryByte = ENTRY_TABLE + entry * ENTRY_BYTES
   let bump = u32[(toBase + BUMP_UNITS) >>> 2]
   let liveCount = 0
@@ -126,8 +128,7 @@ export function copySubtree(
     }
     const copy = nodeAt(toBase, bump)
     if (added === 0) {
-      const words = from.u32
-      for (let i = 1; i < units * 2; i++) u32[copy + i] = words[node + i]
+      copyUnits(from.u32, node, u32, copy, units)
     } else {
       copyBehindPrefix(ownViews, nodeAt(ownBase, crossing), added, from, node, word, to, copy)
     }
@@ -154,22 +155,47 @@ export function copySubtree(
       if (top + (count + 1) * STRIDE > pending.length)
         throw corruptNode(fromId, source, 'nodes that form a loop')
       const childrenAt = bump * 4
-      for (let i = count - 1; i >= 0; i--) {
-        const more = i === count - 1 ? repetitions(type, count, list.places[i]) : 0
-        pending[top] = list.refs[i]
-        pending[top + 1] = (childrenAt + list.places[i]) | (more << REPETITIONS_SHIFT)
+      bump += units
+      const terminal = from.u16[node * 2 + TERMINAL_REF]
+      // The terminal, counted as child -1, and leaves before the first other child are copied at once: most nodes are leaves.
+      let next = terminal === 0 ? 0 : -1
+      for (; next < count; next++) {
+        const leaf = next < 0 ? terminal : refs[next]
+        const leafNode = nodeAt(fromBase, leaf)
+        const leafWord = leaf < FIRST_REF ? 0 : from.u32[leafNode]
+        if ((leafWord & 7) !== LEAF) break
+        const restLength = (leafWord >>> 3) & 0x1fff
+        const taken = leafUnits(restLength, leafWord >>> 16)
+        if (leaf + taken > usableUnits || bump + taken > usableUnits)
+          throw corruptNode(fromId, leaf, `a leaf of ${String(taken)} units that leaves the frame`)
+        copyUnits(from.u32, leafNode, u32, nodeAt(toBase, bump), taken)
+        const leafPlace = (toBase >>> 1) + childrenAt + (next < 0 ? TERMINAL_REF : places[next])
+        u16[leafPlace] = bump
+        if (next === count - 1 && next >= 0) {
+          const more = repetitions(type, count, places[next])
+          for (let i = 1; i <= more; i++) u16[leafPlace + i] = bump
+        }
+        liveCount++
+        if ((from.u32[leafNode + 2] & LARGE_VALUE) === 0) {
+          valueBytes += leafWord >>> 16
+        } else {
+          valueBytes += from.u32[descriptorAt(from.u32, leafNode)]
+          chain = chainInFront(to, toBase, bump, chain)
+        }
+        const length = childDepth + restLength + (next < 0 ? 0 : 1)
+        if (length > longest) longest = length
+        bump += taken
+      }
+      if (next < 0) throw corruptNode(fromId, terminal, 'a terminal that is no leaf')
+      for (let i = count - 1; i >= next; i--) {
+        const more = i === count - 1 ? repetitions(type, count, places[i]) : 0
+        pending[top] = refs[i]
+        pending[top + 1] = (childrenAt + places[i]) | (more << REPETITIONS_SHIFT)
         pending[top + 2] = childDepth + 1
         pending[top + 3] = position
         top += STRIDE
       }
-      const terminal = from.u16[node * 2 + TERMINAL_REF]
-      if (terminal !== 0) {
-        pending[top] = terminal
-        pending[top + 1] = childrenAt + TERMINAL_REF
-        pending[top + 2] = childDepth
-        pending[top + 3] = position
-        top += STRIDE
-      }
+      continue
     }
     bump += units
   }
@@ -179,6 +205,26 @@ export function copySubtree(
   u16[(at + ENTRY_LIVE_COUNT) >>> 1] = liveCount
   u16[(at + ENTRY_MAX_KEY) >>> 1] = longest
   to.f64[(at + ENTRY_VALUE_BYTES) >>> 3] = valueBytes
+}
+
+/** Above this many units `set` is faster than the loop, in spite of the view it needs. */
+const LOOP_UNITS = 64
+
+function copyUnits(
+  from: Uint32Array,
+  fromWord: number,
+  to: Uint32Array,
+  toWord: number,
+  units: number,
+): void {
+  if (units > LOOP_UNITS) {
+    to.set(from.subarray(fromWord, fromWord + units * 2), toWord)
+    return
+  }
+  for (const end = fromWord + units * 2; fromWord < end; fromWord += 2, toWord += 2) {
+    to[toWord] = from[fromWord]
+    to[toWord + 1] = from[fromWord + 1]
+  }
 }
 
 /** Copies a leaf or inner node, word 0 excepted, the path of a crossing before its own path. */

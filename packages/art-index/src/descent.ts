@@ -7,21 +7,30 @@ import { commonBytes, sameBytes } from './key-words.js'
 import {
   bodyBytes,
   CROSSING,
+  CROSSING_BYTES,
   ENTRY_BYTES,
   ENTRY_TABLE,
   FIRST_REF,
   LEAF,
   MAX_INDEX_KEY_BYTES,
   NODE16,
-  NODE256,
+  NODE16_BYTES,
+  NODE256_BYTES,
   NODE4,
   NODE48,
+  NODE48_BYTES,
+  NODE4_BYTES,
 } from './layout.js'
 import { entryRoot, nodeAt } from './node-edit.js'
 import {
   createChildList,
   findIndex,
+  findInNode16,
   listChildren,
+  NODE16_REFS,
+  NODE256_REFS,
+  NODE4_REFS,
+  NODE48_REFS,
   NONE,
   refPlace,
   TERMINAL,
@@ -51,6 +60,16 @@ export const PATH_DEPTH = 2
 export const PATH_CROSSING = 3
 
 const MAX_ATTEMPTS = 64
+/** By type: the word at which a prefix begins. */
+const PATH_WORD = [
+  0,
+  0,
+  NODE4_BYTES / 4,
+  NODE16_BYTES / 4,
+  NODE48_BYTES / 4,
+  NODE256_BYTES / 4,
+  CROSSING_BYTES / 4,
+]
 const list = createChildList()
 
 /** The way from the root to where a key is, or would be: what a change needs to know. Allocates nothing. */
@@ -143,12 +162,19 @@ export class Descent {
           }
           break
         }
-        if (type === CROSSING) {
-          if (length !== 0 && !this.#hasPrefix(u32, node + 3, keyWords, depth, length, keyLength)) {
+        if (type < NODE4 || type > CROSSING) throw corruptNode(id, ref, `a node of type ${String(type)}`)
+        if (length !== 0) {
+          const left = keyLength - depth
+          const limit = length < left ? length : left
+          const same = commonBytes(u32, node + PATH_WORD[type], keyWords, depth, limit)
+          if (same !== length) {
+            this.common = same
             outcome = PREFIX_SPLIT
             break
           }
           depth += length
+        }
+        if (type === CROSSING) {
           path[frame * PATH_STRIDE + PATH_CROSSING] = ref
           frame++
           id = u32[node + 1]
@@ -156,26 +182,48 @@ export class Descent {
           crossed = true
           break
         }
-        if (type !== NODE4 && type !== NODE16 && type !== NODE48 && type !== NODE256) {
-          throw corruptNode(id, ref, `a node of type ${String(type)}`)
-        }
-        if (length !== 0) {
-          if (!this.#hasPrefix(u32, node + (bodyBytes(type) >>> 2), keyWords, depth, length, keyLength)) {
-            outcome = PREFIX_SPLIT
-            break
-          }
-          depth += length
-        }
         let index: number
+        let next: number
         if (depth === keyLength) {
           index = TERMINAL
-          if (u16[node * 2 + TERMINAL_REF] === 0) {
+          next = u16[node * 2 + TERMINAL_REF]
+          if (next === 0) {
             outcome = NO_TERMINAL
             break
           }
+          if ((u32[(base >>> 2) + next * 2] & 7) !== LEAF)
+            throw corruptNode(id, ref, 'a terminal that is no leaf')
         } else {
-          index = findIndex(u8, u16, u32, node, word, keyBytes[depth])
-          if (index === NONE) {
+          const byte = keyBytes[depth]
+          if (type === NODE4) {
+            // Unused places repeat the last child, so the first that fits is the child's own, or there is none at all.
+            const keys = u32[node + 2] | 0
+            if ((keys & 0xff) === byte) index = 0
+            else if (((keys >>> 8) & 0xff) === byte) index = 1
+            else if (((keys >>> 16) & 0xff) === byte) index = 2
+            else if (keys >>> 24 === byte) index = 3
+            else {
+              outcome = NO_CHILD
+              break
+            }
+            next = u16[node * 2 + NODE4_REFS + index]
+          } else if (type === NODE16) {
+            index = findInNode16(u32, node, byte)
+            if (index === NONE) {
+              outcome = NO_CHILD
+              break
+            }
+            const last = ((word >>> 3) & 0x3ff) - 1
+            if (index > last) index = last
+            next = index < 0 ? 0 : u16[node * 2 + NODE16_REFS + index]
+          } else if (type === NODE48) {
+            index = u8[node * 4 + 8 + byte] - 1
+            next = index < 0 ? 0 : u16[node * 2 + NODE48_REFS + index]
+          } else {
+            index = byte
+            next = u16[node * 2 + NODE256_REFS + byte]
+          }
+          if (next === 0) {
             outcome = NO_CHILD
             break
           }
@@ -184,10 +232,7 @@ export class Descent {
         nodes[nodeTop] = ref
         nodes[nodeTop + 1] = index
         nodeTop += 2
-        ref = u16[node * 2 + refPlace(type, index)]
-        if (index === TERMINAL && (u32[(base >>> 2) + ref * 2] & 7) !== LEAF) {
-          throw corruptNode(id, ref, 'a terminal that is no leaf')
-        }
+        ref = next
       }
       if (!crossed) break
     }
@@ -196,20 +241,6 @@ export class Descent {
     this.ref = ref
     this.depth = depth
     return faulted ? -1 : outcome
-  }
-
-  #hasPrefix(
-    u32: Uint32Array,
-    at: number,
-    keyWords: Uint32Array,
-    depth: number,
-    length: number,
-    keyLength: number,
-  ): boolean {
-    const left = keyLength - depth
-    const common = commonBytes(u32, at, keyWords, depth, length < left ? length : left)
-    this.common = common
-    return common === length
   }
 
   /** The id, entry and so on of frame `frame` of the path. */

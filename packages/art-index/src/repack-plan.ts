@@ -116,6 +116,7 @@ export class RepackPlan {
     excess: number,
     maxUnits: number,
   ): number {
+    sizes.noteLeaves(views, base, ref)
     const count = listChildren(views, base, ref, list)
     let itemCount = 0
     for (let i = 0; i < count; i++) {

@@ -86,6 +86,7 @@ function finishedSiblings(
     const taken =
       i < descent.nodeCount ? (i + 1 < descent.nodeCount ? descent.nodes[i * 2 + 2] : descent.ref) : 0
     if (i < descent.nodeCount && descent.nodes[i * 2 + 1] === TERMINAL) continue
+    sizes.noteLeaves(views, base, ref)
     const count = listChildren(views, base, ref, list)
     let units = 0
     candidate.count = 0
@@ -156,6 +157,7 @@ function runOfSiblings(
   targetUnits: number,
   choice: SpillChoice,
 ): number {
+  sizes.noteLeaves(views, base, parent)
   const count = listChildren(views, base, parent, list)
   let units = 0
   choice.count = 0
