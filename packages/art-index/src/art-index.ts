@@ -1,5 +1,6 @@
 import { type BlobId, FRAME_BYTES, FRAME_SHIFT } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
+import { BulkLoad } from './bulk-load.js'
 import { type CompactionBudget, compactStep } from './compaction.js'
 import type { CompactionPass } from './compaction-pass.js'
 import type { ArtIndexContract } from './contract.js'
@@ -418,6 +419,16 @@ export class ArtIndex implements ArtIndexContract {
 
   get unlinked(): UnlinkedFrames {
     return this.#tree.unlinked
+  }
+
+  get building(): BlobId[] {
+    return [...this.#tree.building].flatMap((roots) => [...roots])
+  }
+
+  /** Begins a {@link BulkLoad} of keys that begin with `prefix`; all get this version. Throws `HOLT_KEY_TOO_LONG`. */
+  bulkLoad(prefix: Uint8Array, version: number): BulkLoad {
+    this.#checkKey(prefix.length)
+    return new BulkLoad(this.#tree, prefix, version)
   }
 
   freeNextUnlinked(): void {

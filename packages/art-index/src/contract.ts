@@ -1,3 +1,4 @@
+import type { BlobId } from '@holt/blob-buf-pool'
 import type { UnlinkedFrames } from './unlinked-frames.js'
 
 /**
@@ -71,6 +72,8 @@ export interface ArtIndexContract {
   restBoundBytes(prefixLength: number, enoughBytes?: number): number
   /** Roots of unlinked subtrees of frames. They belong to the tree's state: an image without them leaks them. */
   readonly unlinked: UnlinkedFrames
+  /** Roots of what bulk loads under way have built, which no tree reaches yet. An image names them as unlinked, or leaks them. */
+  readonly building: readonly BlobId[]
   /**
    * Gives `unlinked.next` back; its child frames take its place. Throws as `FrameSource.fault` does when that frame is
    * absent, having changed nothing.

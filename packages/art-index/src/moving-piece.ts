@@ -66,6 +66,17 @@ export class MovingPiece {
     this.tailBytes = pathBytesOf(aside.u32[nodeAt(0, root)])
   }
 
+  /** Has `write` write nodes as entry 0 of an empty frame, with the entry's counts: they are the piece. */
+  buildNodes(write: (aside: FrameViews) => void): void {
+    const aside = this.#nodes
+    aside.u8.fill(0, 0, PAGE_BYTES)
+    aside.u32[BUMP_UNITS >>> 2] = FIRST_REF
+    write(aside)
+    this.child = 0
+    this.restBoundBytes = entryMaxKey(aside, 0, 0)
+    this.tailBytes = tailBytesOf(aside.u32[nodeAt(0, entryRoot(aside, 0, 0))])
+  }
+
   /** Units of all nodes aside, their top with a path of `pathBytes`. */
   unitsWithPath(pathBytes: number): number {
     const aside = this.#nodes

@@ -31,6 +31,8 @@ export class Tree {
   readonly oldFrames: ValueFrames
   /** Let go of by the tree, not given back yet. */
   readonly unlinked = new UnlinkedFrames()
+  /** By bulk load under way: the frames it has made that no other frame names. An image without them leaks them. */
+  readonly building = new Set<ReadonlySet<BlobId>>()
   changes = 0
 
   constructor(source: FrameSource, rootId: BlobId, usableBytes: number, delimiter: number) {

@@ -29,7 +29,7 @@ export interface VerifyReport {
   readonly problemsLeftOut: number
   /** Every frame that the tree reaches, parents before children: whatever else a store holds does not belong to it. */
   readonly blobIds: readonly BlobId[]
-  /** Every frame that the tree has let go of and not given back yet. With {@link blobIds} all that a store may hold. */
+  /** Every frame that the tree has let go of and not given back yet, or that a bulk load has built for it. With {@link blobIds} all that a store may hold. */
   readonly unlinkedBlobIds: readonly BlobId[]
   readonly entries: number
   readonly nodes: number
@@ -47,6 +47,8 @@ export interface VerifiableTree extends ReadableTree {
   readonly usableBytes?: number
   /** Roots of unlinked subtrees of frames. Default none. */
   readonly unlinked?: Iterable<BlobId>
+  /** Roots of what bulk loads under way have built. Default none. */
+  readonly building?: Iterable<BlobId>
 }
 
 export const MAX_PROBLEMS = 1_000
@@ -170,7 +172,12 @@ export function* verifySteps(tree: VerifiableTree): Generator<BlobId, VerifyRepo
       `a key of ${String(longestKeyBytes)} bytes, at most ${String(MAX_INDEX_KEY_BYTES)} are allowed`,
     )
   const blobIds = [...queue.filter((blob) => facts.has(blob)), ...valueBlobs]
-  const unlinkedBlobIds = verifyUnlinked(reader, tree.unlinked ?? [], new Set(blobIds), report)
+  const unlinkedBlobIds = verifyUnlinked(
+    reader,
+    [...(tree.unlinked ?? []), ...(tree.building ?? [])],
+    new Set(blobIds),
+    report,
+  )
   return {
     problems,
     problemsLeftOut,

@@ -1,0 +1,431 @@
+import type { BlobId } from '@holt/blob-buf-pool'
+import { HoltError } from '@holt/errors'
+import { frameBase, segmentOf } from './frame-views.js'
+import { graft } from './graft.js'
+import { commonBytes } from './key-words.js'
+import {
+  CROSSING,
+  FIRST_REF,
+  LEAF,
+  leafUnits,
+  MAX_ENTRIES,
+  MAX_INDEX_KEY_BYTES,
+  nodeUnits,
+} from './layout.js'
+import { ValueSource } from './leaf.js'
+import { allocateFrame } from './move-subtrees.js'
+import { MovingPiece } from './moving-piece.js'
+import { locatePrefix, type PrefixPlace } from './prefix-place.js'
+import { innerType, SubtreeArena } from './subtree-arena.js'
+import type { Tree } from './tree.js'
+
+/** Share of a frame that is filled at most: room for the first puts that come after. */
+const FILL = 0.94
+/** What may lie in no frame yet, in frames. Only keys that branch at very many depths come to it. */
+const MAX_ARENA_FRAMES = 64
+/** Stands for the byte of a terminal. */
+const TERMINAL_BYTE = 256
+
+const piece = new MovingPiece()
+const place: PrefixPlace = { ref: 0, depth: 0, cutBytes: 0 }
+
+/**
+ * Builds the subtree of many keys in frames that no tree reaches, from ascending keys, and hangs it into the tree in one step.
+ *
+ * Each frame is written once. Finished subtrees wait on a stack ({@link SubtreeArena}) under the inner nodes of the last key's
+ * path, which are still *open*. As soon as what waits below one of these exceeds a frame, some of its children, as many as
+ * fill a frame well, become the entries of a fresh one, and crossings take their places. So children come before parents, and
+ * what is held is about a frame for each open node, {@link MAX_ARENA_FRAMES} in all.
+ *
+ * ```
+ *   open nodes        o ──── o ───────── o ── key
+ *   waiting          ┌┴┐   ┌─┴──┐      ┌─┴┐
+ *                    s x   x x  s      s  s       s: a subtree, x: a crossing to a frame
+ * ```
+ *
+ * The frames belong to the tree's {@link Tree.building} until {@link finish} or {@link abandon}.
+ */
+export class BulkLoad {
+  readonly #tree: Tree
+  readonly #prefix: Uint8Array
+  readonly #version: number
+  readonly #fillUnits: number
+  readonly #arena = new SubtreeArena()
+  /** Frames that no other frame names yet. */
+  readonly #roots = new Set<BlobId>()
+  readonly #isNamed = (blob: number): void => {
+    this.#roots.delete(blob as BlobId)
+  }
+  #ended = false
+
+  // The last key and its value, which wait for the next key to know where they part.
+  #lastWords = new Uint32Array(KEY_WORDS)
+  #lastLength = -1
+  readonly #value = new ValueSource()
+  #valueBytes: Uint8Array
+  #valueLength = 0
+  #isLarge = false
+
+  // Waiting subtrees, those of outer open nodes first.
+  readonly #itemLast = new Grown(Uint32Array) // last record
+  readonly #itemUnits = new Grown(Uint32Array)
+  readonly #itemByte = new Grown(Uint16Array)
+  readonly #itemLongest = new Grown(Uint16Array) // bytes of the longest key, from the root of the whole tree on
+  readonly #itemPaths = new Grown(Uint32Array) // bytes of the paths of its crossings
+  #items = 0
+
+  // Open nodes, outermost first.
+  readonly #openDepth = new Grown(Uint16Array)
+  readonly #openItem = new Grown(Uint32Array) // its first item
+  readonly #openUnits = new Grown(Float64Array)
+  readonly #openPaths = new Grown(Float64Array)
+  #open = 0
+
+  keys = 0
+  frames = 0
+
+  /**
+   * For keys that begin with `prefix`. All get the version `version`. The first keys may be added at once; whether the tree
+   * has keys below the prefix only matters to {@link finish}.
+   */
+  constructor(tree: Tree, prefix: Uint8Array, version: number) {
+    this.#tree = tree
+    this.#prefix = prefix.slice()
+    this.#version = version
+    this.#fillUnits = Math.floor((tree.usableUnits - FIRST_REF) * FILL)
+    this.#valueBytes = new Uint8Array(4_096)
+    tree.building.add(this.#roots)
+  }
+
+  /**
+   * Adds the first `keyLength` bytes of the tree's key with value `source[offset … + length)`. False, having changed nothing,
+   * when the key does not come behind all added before. Throws `HOLT_INVALID_ARGUMENT` for one without the prefix. Takes fresh frames as it fills them, and as a large value needs
+   * them. Throws `HOLT_KEY_TOO_LONG`, `HOLT_VALUE_TOO_LARGE`, and what the source's `allocate` throws: after that one only
+   * {@link abandon} may follow.
+   */
+  add(keyLength: number, source: Uint8Array, offset: number, length: number): boolean {
+    const tree = this.#tree
+    const { keyBytes, keyWords } = tree
+    this.#checkOpen()
+    if (keyLength > tree.maxKeyBytes)
+      throw new HoltError('HOLT_KEY_TOO_LONG', `a key has ${String(keyLength)} bytes; at most ${String(tree.maxKeyBytes)} are allowed`) // prettier-ignore
+    if (length > tree.maxValueBytes)
+      throw new HoltError('HOLT_VALUE_TOO_LARGE', `a value has ${String(length)} bytes; at most ${String(tree.maxValueBytes)} are allowed`) // prettier-ignore
+    const last = this.#lastWords
+    const lastLength = this.#lastLength
+    if (lastLength >= 0) {
+      const shorter = Math.min(lastLength, keyLength)
+      const shared = commonBytes(last, 0, keyWords, 0, shorter)
+      if (shared === keyLength) return false
+      if (shared < lastLength && byteAt(last, shared) > keyBytes[shared]) return false
+      if (shared < this.#prefix.length) throw withoutPrefix()
+      this.#endLast(shared)
+    } else if (!this.#prefix.every((byte, i) => i < keyLength && keyBytes[i] === byte)) {
+      throw withoutPrefix()
+    }
+    const words = (keyLength + 3) >>> 2
+    for (let i = 0; i < words; i++) last[i] = keyWords[i]
+    this.#lastLength = keyLength
+    this.#isLarge = length > tree.maxInlineValueBytes
+    if (this.#isLarge) {
+      const { newFrames } = tree
+      this.#value.set(source, offset, length)
+      newFrames.write(this.#value, tree.usableBytes)
+      for (let i = 0; i < newFrames.count; i++) this.#roots.add(newFrames.ids[i] as BlobId)
+      this.frames += newFrames.count
+      this.#keepValue(newFrames.descriptor.bytes, 0, newFrames.descriptor.length)
+    } else {
+      this.#keepValue(source, offset, length)
+    }
+    this.keys++
+    return true
+  }
+
+  #keepValue(source: Uint8Array, offset: number, length: number): void {
+    if (length > this.#valueBytes.length) this.#valueBytes = new Uint8Array(Math.max(length, 65_536))
+    const kept = this.#valueBytes
+    if (length <= 96) for (let i = 0; i < length; i++) kept[i] = source[offset + i]
+    else kept.set(source.subarray(offset, offset + length))
+    this.#valueLength = length
+  }
+
+  /**
+   * Hangs all that was added into the tree, below the prefix. False, having changed nothing, when there are keys below it.
+   * Throws what a descent throws (`FrameAbsent` among them), having changed nothing.
+   */
+  finish(): boolean {
+    const tree = this.#tree
+    const prefix = this.#prefix
+    this.#checkOpen()
+    tree.keyBytes.set(prefix)
+    if (locatePrefix(tree, prefix.length, place)) return false
+    if (this.#lastLength >= 0) this.#endLast(prefix.length - 1)
+    this.#lastLength = -1
+    if (this.#items > 0) {
+      const longest = this.#itemLongest.array[0] - prefix.length
+      piece.buildNodes((views) => {
+        this.#arena.writeTo(this.#itemLast.array[0], views, 0, 0, false, longest, this.#isNamed)
+      })
+      graft(tree, prefix.length, piece)
+      tree.changes++
+    }
+    this.#end()
+    return true
+  }
+
+  /** Gives all up: its frames are unlinked, as {@link Tree.unlinked} tells. Nothing after {@link finish}. */
+  abandon(): void {
+    if (this.#ended) return
+    for (const id of this.#roots) this.#tree.unlinked.add(id)
+    this.#end()
+  }
+
+  #end(): void {
+    this.#ended = true
+    this.#tree.building.delete(this.#roots)
+    this.#arena.clear()
+  }
+
+  #checkOpen(): void {
+    if (this.#ended) throw new HoltError('HOLT_INTERNAL', 'this bulk load has ended already')
+  }
+
+  /** The last key is whole: the next one shares `shared` bytes with it. */
+  #endLast(shared: number): void {
+    const prefixLength = this.#prefix.length
+    const depths = this.#openDepth.array
+    if (shared >= prefixLength && (this.#open === 0 || depths[this.#open - 1] < shared))
+      this.#beginNode(shared, this.#items)
+    this.#addLeaf()
+    while (this.#open > 0 && this.#openDepth.array[this.#open - 1] > shared) {
+      const node = this.#open - 1
+      const above = node > 0 ? this.#openDepth.array[node - 1] : -1
+      const parentDepth = Math.max(above, shared)
+      const first = this.#openItem.array[node]
+      this.#endNode(node, parentDepth < prefixLength ? prefixLength - 1 : parentDepth)
+      if (parentDepth < prefixLength) break
+      if (above < shared) this.#beginNode(shared, first)
+      this.#joined(this.#open - 1, first)
+    }
+  }
+
+  #addLeaf(): void {
+    const depth = this.#open > 0 ? this.#openDepth.array[this.#open - 1] : this.#prefix.length - 1
+    const isTerminal = depth === this.#lastLength
+    const restLength = isTerminal ? 0 : this.#lastLength - depth - 1
+    this.#value.set(this.#valueBytes, 0, this.#valueLength)
+    const units = leafUnits(restLength, this.#valueLength)
+    const from = this.#lastLength - restLength
+    this.#arena.pushLeaf(this.#lastWords, from, restLength, this.#value, this.#version, this.#isLarge)
+    const item = this.#items
+    const byte = isTerminal
+      ? TERMINAL_BYTE
+      : depth >= this.#prefix.length
+        ? byteAt(this.#lastWords, depth)
+        : 0
+    this.#setItem(item, units, byte, this.#lastLength, 0)
+    if (this.#open > 0) this.#joined(this.#open - 1, item)
+  }
+
+  /** The newest item is `item`: everything on the arena behind the one before. */
+  #setItem(item: number, units: number, byte: number, longest: number, paths: number): void {
+    this.#itemLast.set(item, this.#arena.count - 1)
+    this.#itemUnits.set(item, units)
+    this.#itemByte.set(item, byte)
+    this.#itemLongest.set(item, longest)
+    this.#itemPaths.set(item, paths)
+    this.#items = item + 1
+  }
+
+  #beginNode(depth: number, firstItem: number): void {
+    this.#openDepth.set(this.#open, depth)
+    this.#openItem.set(this.#open, firstItem)
+    this.#openUnits.set(this.#open, 0)
+    this.#openPaths.set(this.#open, 0)
+    this.#open++
+  }
+
+  /** The newest item is a child of the innermost open node. */
+  #joined(node: number, item: number): void {
+    this.#openUnits.array[node] += this.#itemUnits.array[item]
+    this.#openPaths.array[node] += this.#itemPaths.array[item]
+    this.#makeFit(node, 0)
+    if (this.#arena.words > MAX_ARENA_FRAMES * this.#fillUnits * 2) this.#moveLargest()
+  }
+
+  /** The innermost open node has all its children, and becomes an item itself. */
+  #endNode(node: number, parentDepth: number): void {
+    const depth = this.#openDepth.array[node]
+    const prefixLength = depth - parentDepth - 1
+    const first = this.#openItem.array[node]
+    const hasTerminal = this.#itemByte.array[first] === TERMINAL_BYTE
+    const children = this.#items - first - (hasTerminal ? 1 : 0)
+    const own = nodeUnits(innerType(children), prefixLength)
+    this.#makeFit(node, own)
+    const units = this.#openUnits.array[node] + own
+    let longest = 0
+    for (let i = first; i < this.#items; i++) longest = Math.max(longest, this.#itemLongest.array[i])
+    const bytes = this.#itemByte.array
+    const firstChild = hasTerminal ? first + 1 : first
+    const words = this.#lastWords
+    this.#arena.pushInner(
+      children,
+      bytes,
+      firstChild,
+      hasTerminal,
+      words,
+      parentDepth + 1,
+      prefixLength,
+      units,
+    )
+    const byte = parentDepth >= this.#prefix.length ? byteAt(words, parentDepth) : 0
+    const paths = this.#openPaths.array[node]
+    this.#open--
+    this.#setItem(first, units, byte, longest, paths)
+  }
+
+  /** Moves children of an open node to fresh frames until the rest, with `ownUnits` for the node itself, fits one frame. */
+  #makeFit(node: number, ownUnits: number): void {
+    while (
+      this.#openUnits.array[node] + ownUnits > this.#fillUnits ||
+      this.#openPaths.array[node] > this.#tree.maxCrossingPrefixBytes
+    ) {
+      if (!this.#moveChildren(node))
+        throw new HoltError('HOLT_INTERNAL', 'a node whose children all are crossings does not fit a frame')
+    }
+  }
+
+  /** What waits at all open nodes together is much: the one with most gives some away, well filled or not. */
+  #moveLargest(): void {
+    let largest = 0
+    for (let node = 1; node < this.#open; node++) {
+      if (this.#openUnits.array[node] > this.#openUnits.array[largest]) largest = node
+    }
+    this.#moveChildren(largest)
+  }
+
+  #isMovable(item: number): boolean {
+    return (
+      this.#itemByte.array[item] !== TERMINAL_BYTE &&
+      (this.#arena.wordOf(this.#itemLast.array[item]) & 7) !== CROSSING
+    )
+  }
+
+  readonly #chosen: number[] = []
+
+  /**
+   * Moves some children of an open node to one fresh frame: the largest, which is hardest to place, and as many others as fit
+   * beside it. False when there is none that is not a crossing already.
+   */
+  #moveChildren(node: number): boolean {
+    const first = this.#openItem.array[node]
+    const end = node + 1 < this.#open ? this.#openItem.array[node + 1] : this.#items
+    const units = this.#itemUnits.array
+    const paths = this.#itemPaths.array
+    const maxPaths = this.#tree.maxCrossingPrefixBytes
+    const isByPaths = this.#openPaths.array[node] > maxPaths
+    const weight = isByPaths ? paths : units
+    let seed = -1
+    for (let i = first; i < end; i++)
+      if (this.#isMovable(i) && (seed < 0 || weight[i] > weight[seed])) seed = i
+    if (seed < 0) return false
+    const chosen = this.#chosen
+    chosen.length = 0
+    let sum = units[seed]
+    let sumPaths = paths[seed]
+    let count = 1
+    for (let i = first; i < end; i++) {
+      if (i === seed) {
+        chosen.push(i)
+      } else if (
+        count < MAX_ENTRIES &&
+        sum + units[i] <= this.#fillUnits &&
+        sumPaths + paths[i] <= maxPaths &&
+        this.#isMovable(i)
+      ) {
+        chosen.push(i)
+        sum += units[i]
+        sumPaths += paths[i]
+        count++
+      }
+    }
+    this.#moveChosen(node, sumPaths)
+    return true
+  }
+
+  #moveChosen(node: number, movedPaths: number): void {
+    const tree = this.#tree
+    const arena = this.#arena
+    const chosen = this.#chosen
+    const lasts = this.#itemLast.array
+    const top = arena.wordOf(lasts[chosen[0]])
+    const pathBytes = chosen.length > 1 || (top & 7) === LEAF ? 0 : top >>> 16
+    const paths = (pathBytes + 7) & ~7
+    const takesPath =
+      pathBytes > 0 && this.#openPaths.array[node] - movedPaths + paths <= tree.maxCrossingPrefixBytes
+    const id = allocateFrame(tree, chosen.length)
+    const slot = tree.source.pageTable[id]
+    const views = segmentOf(tree.source, slot)
+    const base = frameBase(tree.source, slot)
+    const depth = this.#openDepth.array[node] + 1 + (takesPath ? pathBytes : 0)
+    for (let entry = 0; entry < chosen.length; entry++) {
+      const item = chosen[entry]
+      arena.writeTo(
+        lasts[item],
+        views,
+        base,
+        entry,
+        takesPath,
+        this.#itemLongest.array[item] - depth,
+        this.#isNamed,
+      )
+    }
+    this.#roots.add(id)
+    this.frames++
+    arena.beginRewrite(chosen[0] > 0 ? lasts[chosen[0] - 1] + 1 : 0)
+    let entry = 0
+    for (let item = chosen[0]; item < this.#items; item++) {
+      if (entry < chosen.length && chosen[entry] === item) {
+        const units = arena.replaceByCrossing(lasts[item], id, entry++, takesPath)
+        const held = takesPath ? paths : 0
+        this.#openUnits.array[node] += units - this.#itemUnits.array[item]
+        this.#openPaths.array[node] += held - this.#itemPaths.array[item]
+        this.#itemUnits.array[item] = units
+        this.#itemPaths.array[item] = held
+      } else {
+        arena.keep(lasts[item])
+      }
+      lasts[item] = arena.count - 1
+    }
+  }
+}
+
+const KEY_WORDS = ((MAX_INDEX_KEY_BYTES + 3) >>> 2) + 2
+
+function withoutPrefix(): HoltError {
+  return new HoltError('HOLT_INVALID_ARGUMENT', 'a key does not begin with the prefix of its bulk load')
+}
+
+function byteAt(words: Uint32Array, at: number): number {
+  return (words[at >>> 2] >>> ((at & 3) << 3)) & 0xff
+}
+
+/** A typed array that grows. */
+class Grown<T extends Uint16Array | Uint32Array | Float64Array> {
+  array: T
+  readonly #type: new (length: number) => T
+
+  constructor(type: new (length: number) => T) {
+    this.#type = type
+    this.array = new type(64)
+  }
+
+  set(index: number, value: number): void {
+    if (index >= this.array.length) {
+      const grown = new this.#type(this.array.length * 2)
+      grown.set(this.array)
+      this.array = grown
+    }
+    this.array[index] = value
+  }
+}

@@ -1,0 +1,323 @@
+import { addToChain } from './entry-chain.js'
+import type { FrameViews } from './frame-views.js'
+import { writeKeyBytes } from './key-words.js'
+import {
+  BUMP_UNITS,
+  bodyBytes,
+  CROSSING,
+  CROSSING_BYTES,
+  descriptorAt,
+  ENTRY_BYTES,
+  ENTRY_LIVE_COUNT,
+  ENTRY_MAX_KEY,
+  ENTRY_ROOT,
+  ENTRY_TABLE,
+  ENTRY_VALUE_BYTES,
+  LARGE_VALUE,
+  LEAF,
+  leafUnits,
+  NODE16,
+  NODE256,
+  NODE4,
+  NODE48,
+  nodeUnits,
+  unitsOfWord,
+} from './layout.js'
+import { type ValueSource, writeLeaf } from './leaf.js'
+import { nodeAt } from './node-edit.js'
+import { NODE16_REFS, NODE256_REFS, NODE4_REFS, NODE48_REFS, TERMINAL_REF } from './node-search.js'
+
+const INNER_HEADER_WORDS = 3
+const FIRST_WORDS = 65_536
+/** A path has no more inner nodes than a key has bytes, and one. */
+const MAX_OPEN = 4_104
+
+/** The type of an inner node with so many children. */
+export function innerType(children: number): number {
+  return children <= 4 ? NODE4 : children <= 16 ? NODE16 : children <= 48 ? NODE48 : NODE256
+}
+
+/**
+ * A stack of subtrees that lie in no frame yet: one record for each node, children before parents, so that every subtree is a
+ * run of records and no record names another. Leaves and crossings are blocks as in a frame; an inner node is
+ *
+ * ```
+ *   word 0   as in a frame: type | childCount << 3 | prefixLength << 16
+ *   word 1   1 if it has a terminal, which is then the first of its children's subtrees
+ *   word 2   units of the whole subtree
+ *   3        childCount bytes, padded to words; the prefix, padded to words; padded to 8 bytes
+ * ```
+ */
+export class SubtreeArena {
+  /** The records' memory, as that of a frame is seen. */
+  views: FrameViews = viewsOf(new ArrayBuffer(FIRST_WORDS * 4))
+  #words = 0
+  #starts = new Uint32Array(1_024)
+  /** Records on the stack. */
+  count = 0
+  // Inner nodes of the subtree being written that still want children: ref, record, children wanted, end of the room left.
+  readonly #openRef = new Int32Array(MAX_OPEN)
+  readonly #openRecord = new Int32Array(MAX_OPEN)
+  readonly #openLeft = new Int32Array(MAX_OPEN)
+  readonly #openEnd = new Int32Array(MAX_OPEN)
+
+  get words(): number {
+    return this.#words
+  }
+
+  clear(): void {
+    this.#words = 0
+    this.count = 0
+  }
+
+  /** Pushes the leaf of the key's last `restLength` bytes. Returns its units. */
+  pushLeaf(
+    keyWords: Uint32Array,
+    depth: number,
+    restLength: number,
+    value: ValueSource,
+    version: number,
+    isLarge: boolean,
+  ): number {
+    const units = leafUnits(restLength, value.length)
+    const at = this.#push(units * 2)
+    writeLeaf(this.views, 0, at >>> 1, keyWords, depth, restLength, value, version)
+    if (isLarge) this.views.u32[at + 2] |= LARGE_VALUE
+    return units
+  }
+
+  /** Pushes an inner node above what was pushed last; `bytes[from … + childCount)` are its children's. */
+  pushInner(
+    childCount: number,
+    bytes: Uint16Array,
+    from: number,
+    hasTerminal: boolean,
+    keyWords: Uint32Array,
+    depth: number,
+    prefixLength: number,
+    subtreeUnits: number,
+  ): void {
+    const byteWords = (childCount + 3) >>> 2
+    const words = (INNER_HEADER_WORDS + byteWords + ((prefixLength + 3) >>> 2) + 1) & ~1
+    const at = this.#push(words)
+    const { u8, u32 } = this.views
+    u32[at] = innerType(childCount) | (childCount << 3) | (prefixLength << 16)
+    u32[at + 1] = hasTerminal ? 1 : 0
+    u32[at + 2] = subtreeUnits
+    const keys = (at + INNER_HEADER_WORDS) * 4
+    for (let i = 0; i < childCount; i++) u8[keys + i] = bytes[from + i]
+    writeKeyBytes(u32, at + INNER_HEADER_WORDS + byteWords, keyWords, depth, prefixLength)
+  }
+
+  #push(words: number): number {
+    const at = this.#words
+    const needed = at + words
+    if (needed > this.views.u32.length) {
+      let length = this.views.u32.length * 2
+      while (length < needed) length *= 2
+      const grown = viewsOf(new ArrayBuffer(length * 4))
+      grown.u32.set(this.views.u32.subarray(0, at))
+      this.views = grown
+    }
+    if (this.count === this.#starts.length) {
+      const grown = new Uint32Array(this.count * 2)
+      grown.set(this.#starts)
+      this.#starts = grown
+    }
+    this.#starts[this.count++] = at
+    this.#words = needed
+    return at
+  }
+
+  /** Word 0 of a record. */
+  wordOf(record: number): number {
+    return this.views.u32[this.#starts[record]]
+  }
+
+  /**
+   * Writes the subtree with top `record` behind what a frame holds, depth first in key order, as its entry `entry`; without
+   * the path of its top if `dropsPath`. `longestKeyBytes` counts from the entry on. `leave` is told of each blob that it leads to.
+   */
+  writeTo(
+    record: number,
+    views: FrameViews,
+    base: number,
+    entry: number,
+    dropsPath: boolean,
+    longestKeyBytes: number,
+    leave: (blob: number) => void,
+  ): void {
+    const { u32: from } = this.views
+    const { u16, u32, f64 } = views
+    const starts = this.#starts
+    const openRef = this.#openRef
+    const openRecord = this.#openRecord
+    const openLeft = this.#openLeft
+    const openEnd = this.#openEnd
+    const stats = base + ENTRY_TABLE + entry * ENTRY_BYTES
+    let keys = 0
+    let valueBytes = 0
+    let open = -1
+    // From the last record to the first: parents before children, so that refs are known when a child is met. The
+    // children of a node come last to first and fill its room from the end.
+    for (let r = record; ; r--) {
+      const at = starts[r]
+      let word = from[at]
+      const type = word & 7
+      const isInner = type >= NODE4 && type <= NODE256
+      let units = isInner ? from[at + 2] : unitsOfWord(word)
+      let ref: number
+      if (open < 0) {
+        if (dropsPath && isInner) {
+          units += nodeUnits(type, 0) - unitsOfWord(word)
+          word &= 0xffff
+        }
+        ref = u32[(base + BUMP_UNITS) >>> 2]
+        u32[(base + BUMP_UNITS) >>> 2] = ref + units
+        u16[(stats + ENTRY_ROOT) >>> 1] = ref
+      } else {
+        ref = openEnd[open] - units
+        openEnd[open] = ref
+        this.#link(views, base, openRef[open], openRecord[open], --openLeft[open], ref)
+      }
+      const node = nodeAt(base, ref)
+      if (isInner) {
+        this.#writeInner(views, node, at, word)
+        open++
+        openRef[open] = ref
+        openRecord[open] = at
+        openLeft[open] = ((word >>> 3) & 0x3ff) + from[at + 1]
+        openEnd[open] = ref + units
+      } else {
+        for (let i = 0; i < units * 2; i++) u32[node + i] = from[at + i]
+        if (type === CROSSING) {
+          addToChain(views, base, entry, ref)
+          leave(u32[node + 1])
+        } else {
+          keys++
+          if ((u32[node + 2] & LARGE_VALUE) === 0) {
+            valueBytes += word >>> 16
+          } else {
+            const descriptor = descriptorAt(u32, node)
+            const end = descriptor + (word >>> 18)
+            valueBytes += u32[descriptor]
+            addToChain(views, base, entry, ref)
+            for (let i = descriptor + 2; i < end; i++) leave(u32[i])
+          }
+        }
+        while (open >= 0 && openLeft[open] === 0) open--
+      }
+      if (open < 0) break
+    }
+    u16[(stats + ENTRY_LIVE_COUNT) >>> 1] = keys
+    u16[(stats + ENTRY_MAX_KEY) >>> 1] = longestKeyBytes
+    f64[(stats + ENTRY_VALUE_BYTES) >>> 3] = valueBytes
+  }
+
+  #writeInner(views: FrameViews, node: number, at: number, word: number): void {
+    const { u8: fromBytes, u32: from } = this.views
+    const { u8, u32 } = views
+    const type = word & 7
+    const count = (word >>> 3) & 0x3ff
+    u32[node] = word
+    u32[node + 1] = 0
+    const bytes = (at + INNER_HEADER_WORDS) * 4
+    const body = bodyBytes(type) >>> 2
+    for (let i = 2; i < body; i++) u32[node + i] = 0
+    const keys = node * 4 + 8
+    if (type === NODE48) {
+      for (let i = 0; i < count; i++) u8[keys + fromBytes[bytes + i]] = i + 1
+    } else if (type !== NODE256) {
+      const places = type === NODE4 ? 4 : 16
+      for (let i = 0; i < places; i++) u8[keys + i] = fromBytes[bytes + Math.min(i, count - 1)]
+    }
+    const prefix = at + INNER_HEADER_WORDS + ((count + 3) >>> 2)
+    const prefixWords = ((word >>> 16) + 3) >>> 2
+    for (let i = 0; i < prefixWords; i++) u32[node + body + i] = from[prefix + i]
+  }
+
+  /** Links child `place` of the node at `parent`, its terminal counted as the first of them. */
+  #link(views: FrameViews, base: number, parent: number, at: number, place: number, ref: number): void {
+    const { u16, u32 } = views
+    const node = nodeAt(base, parent)
+    const word = u32[node]
+    const type = word & 7
+    const index = place - this.views.u32[at + 1]
+    if (index < 0) {
+      u16[node * 2 + TERMINAL_REF] = ref
+    } else if (type === NODE256) {
+      const byte = this.views.u8[(at + INNER_HEADER_WORDS) * 4 + index]
+      u16[node * 2 + NODE256_REFS + byte] = ref
+    } else if (type === NODE48) {
+      u16[node * 2 + NODE48_REFS + index] = ref
+    } else {
+      const refs = node * 2 + (type === NODE4 ? NODE4_REFS : NODE16_REFS)
+      u16[refs + index] = ref
+      const places = type === NODE4 ? 4 : 16
+      if (index === ((word >>> 3) & 0x3ff) - 1) for (let i = index + 1; i < places; i++) u16[refs + i] = ref
+    }
+  }
+
+  /**
+   * Begins to write the stack anew from record `first` on; {@link keep} and {@link replaceByCrossing} then take the records
+   * that were there one subtree after the other, {@link endRewrite} ends it.
+   */
+  beginRewrite(first: number): void {
+    this.#readRecord = first
+    this.#oldCount = this.count
+    this.count = first
+    this.#oldWords = this.#words
+    this.#words = this.#starts[first]
+  }
+  #readRecord = 0
+  #oldCount = 0
+  #oldWords = 0
+
+  /** The subtree up to record `last` stays. */
+  keep(last: number): void {
+    const starts = this.#starts
+    const first = this.#readRecord
+    const from = starts[first]
+    const end = last + 1 < this.#oldCount ? starts[last + 1] : this.#oldWords
+    const to = this.#words
+    this.views.u32.copyWithin(to, from, end)
+    this.#words = to + end - from
+    for (let r = first; r <= last; r++) starts[this.count++] = starts[r] - from + to
+    this.#readRecord = last + 1
+  }
+
+  /** A crossing takes the place of the subtree up to record `last`, with the path of its top if `takesPath`. Returns its units. */
+  replaceByCrossing(last: number, child: number, childEntry: number, takesPath: boolean): number {
+    const { u32 } = this.views
+    const top = this.#starts[last]
+    const word = u32[top]
+    const prefixLength = takesPath && (word & 7) !== LEAF ? word >>> 16 : 0
+    const to = this.#words
+    const units = nodeUnits(CROSSING, prefixLength)
+    // A crossing is never longer than what it stands for, so what has not been read yet is not written over.
+    if (prefixLength > 0) {
+      const prefix = top + INNER_HEADER_WORDS + ((((word >>> 3) & 0x3ff) + 3) >>> 2)
+      u32.copyWithin(to + (CROSSING_BYTES >>> 2), prefix, prefix + ((prefixLength + 3) >>> 2))
+    }
+    u32[to] = CROSSING | (childEntry << 3) | (prefixLength << 16)
+    u32[to + 1] = child
+    u32[to + 2] = 0
+    this.#starts[this.count++] = to
+    this.#words = to + units * 2
+    this.#readRecord = last + 1
+    return units
+  }
+
+  endRewrite(): void {
+    if (this.#readRecord < this.#oldCount) this.keep(this.#oldCount - 1)
+  }
+}
+
+function viewsOf(buffer: ArrayBuffer): FrameViews {
+  return {
+    u8: new Uint8Array(buffer),
+    u16: new Uint16Array(buffer),
+    u32: new Uint32Array(buffer),
+    f64: new Float64Array(buffer),
+  }
+}

@@ -1,0 +1,226 @@
+import { describe, expect, it } from 'vitest'
+import {
+  ArtIndex,
+  CompactionPass,
+  Cursor,
+  FrameAbsent,
+  maxInlineValueBytes,
+  MIN_USABLE_BYTES,
+  verifyTree,
+} from '../src/index.js'
+import { ArrayFrameSource } from './array-frame-source.js'
+import { KEY_MAKERS, type KeyMaker } from './keys.js'
+import { list } from './listing.js'
+import { utf8 } from './modelled-index.js'
+import { Random } from './random.js'
+import { bytesOf } from './sorted-map.js'
+
+type Pair = readonly [key: string, value: Uint8Array]
+
+function create(usableFrameBytes: number, frames = 4_000) {
+  const source = new ArrayFrameSource({ frames })
+  return { source, index: ArtIndex.create(source, { usableFrameBytes }) }
+}
+
+function put(index: ArtIndex, key: string, value: Uint8Array, version = 1): void {
+  const bytes = bytesOf(key)
+  index.key.set(bytes)
+  index.put(bytes.length, value, 0, value.length, version)
+}
+
+function loadAll(index: ArtIndex, prefix: string, pairs: readonly Pair[], version = 1) {
+  const load = index.bulkLoad(bytesOf(prefix), version)
+  for (const [key, value] of pairs) {
+    const bytes = bytesOf(prefix + key)
+    index.key.set(bytes)
+    expect(load.add(bytes.length, value, 0, value.length)).toBe(true)
+  }
+  return load
+}
+
+/** Distinct keys in order of their bytes, which is that of their latin1 characters. */
+function sortedKeys(keys: Iterable<string>, longest: number): string[] {
+  return [...new Set([...keys].map((key) => key.slice(0, longest)))].sort((a, b) => (a < b ? -1 : 1))
+}
+
+function expectSame(built: ReturnType<typeof create>, puts: ReturnType<typeof create>): void {
+  const report = verifyTree(built.index)
+  expect(report.problems).toEqual([])
+  expect([...report.blobIds].sort((a, b) => a - b)).toEqual(built.source.ids)
+  expect(report).toMatchObject((({ keys, valueBytes }) => ({ keys, valueBytes }))(verifyTree(puts.index)))
+  for (const options of [{}, { reverse: true }, { delimiter: utf8('/') }])
+    expect(list(new Cursor(built.index, options))).toEqual(list(new Cursor(puts.index, options)))
+}
+
+function compact(index: ArtIndex): void {
+  const pass = new CompactionPass()
+  while (index.compactStep(pass));
+}
+
+function fillOf({ source, index }: ReturnType<typeof create>): number {
+  const frames = verifyTree(index).blobIds.filter((id) => id !== index.rootId)
+  const used = frames.reduce((sum, id) => sum + new Uint32Array(source.bytes(id).buffer, source.bytes(id).byteOffset + 640, 1)[0] * 8 - 4_096, 0) // prettier-ignore
+  return used / (frames.length * (index.usableBytes - 4_096))
+}
+
+describe('a bulk load', () => {
+  for (const [kind, make] of Object.entries(KEY_MAKERS)) {
+    it(`builds the tree that puts would build, key by key: ${kind}`, () => {
+      for (let seed = 1; seed <= 6; seed++) {
+        const random = new Random(seed)
+        const built = create(MIN_USABLE_BYTES)
+        const puts = create(MIN_USABLE_BYTES)
+        const inline = maxInlineValueBytes(MIN_USABLE_BYTES)
+        const keys = sortedKeys(
+          Array.from({ length: random.pick([1, 2, 30, 900, 3_000]) }, () => make(random)),
+          built.index.maxKeyBytes - 4,
+        )
+        const pairs = keys.map((key): Pair => {
+          const bytes = random.chance(2)
+            ? random.below(3 * inline)
+            : random.below(random.chance(10) ? inline : 90)
+          return [key, new Uint8Array(bytes).fill(random.below(256))]
+        })
+        // Neighbours, so that the place is inside a frame.
+        for (const { index } of [built, puts])
+          for (const other of ['abb', 'abd', 'a']) put(index, other, utf8(other))
+        const load = loadAll(built.index, 'abc/', pairs)
+        expect(load.keys).toBe(keys.length)
+        expect(load.finish()).toBe(true)
+        for (const [key, value] of pairs) put(puts.index, 'abc/' + key, value)
+        expectSame(built, puts)
+        expect(built.index.building).toEqual([])
+        // And it can be changed as any other.
+        for (const [key] of pairs) {
+          if (random.chance(50)) continue
+          for (const { index } of [built, puts]) {
+            const bytes = bytesOf('abc/' + key)
+            index.key.set(bytes)
+            if (bytes.length % 2 === 0) index.delete(bytes.length)
+            else index.put(bytes.length, bytes, 0, bytes.length, 9)
+          }
+        }
+        expectSame(built, puts)
+      }
+    })
+  }
+
+  it('takes hardly more frames than puts and a compaction do, and a compaction leaves them alone', () => {
+    for (const make of [
+      (i: number) => `photos/${String(i >> 9).padStart(5, '0')}/img-${String(i * 7919).padStart(9, '0')}.jpg`,
+      (i: number) =>
+        Math.floor((i * 2 ** 32) / 10_000)
+          .toString(16)
+          .padStart(8, '0'),
+      (i: number) => `tenant-${String(i >> 12)}/objects/${'long/'.repeat(i % 7)}${String(i)}`,
+    ]) {
+      const built = create(32_768)
+      const puts = create(32_768)
+      const keys = sortedKeys(
+        Array.from({ length: 10_000 }, (_, i) => make(i)),
+        200,
+      )
+      loadAll(
+        built.index,
+        '',
+        keys.map((key) => [key, new Uint8Array(60)]),
+      ).finish()
+      for (const key of keys) put(puts.index, key, new Uint8Array(60))
+      expectSame(built, puts)
+      compact(puts.index)
+      const frames = built.source.ids.length
+      expect(frames).toBeLessThanOrEqual(puts.source.ids.length * 1.05)
+      const before = built.index.changes
+      compact(built.index)
+      expect(built.source.ids.length).toBe(frames)
+      expect(built.index.changes - before).toBeLessThan(frames / 4)
+    }
+  })
+
+  it('fills frames to more than four fifths where subtrees differ in size', () => {
+    const random = new Random(11)
+    for (const usable of [131_072, 65_536]) {
+
+      const built = create(usable)
+      const keys = sortedKeys(
+        Array.from({ length: 40_000 }, (_, i) => `${'abcdefgh'[random.below(1 + random.below(8))]}/${String(random.below(1 + random.below(400)))}/${String(i)}`), // prettier-ignore
+        200,
+      )
+      loadAll(
+        built.index,
+        'tree',
+        keys.map((key) => [key, new Uint8Array(random.below(180))]),
+      ).finish()
+      expect(verifyTree(built.index)).toMatchObject({ problems: [], keys: keys.length })
+      console.log(fillOf(built))
+      expect(fillOf(built)).toBeGreaterThan(0.8)
+    }
+  })
+
+  it('refuses a key out of order or twice, having changed nothing', () => {
+    const { index } = create(MIN_USABLE_BYTES)
+    const load = loadAll(index, 't', [['a', utf8('1')], ['ab', utf8('2')], ['b', utf8('3')]]) // prettier-ignore
+    for (const key of ['tb', 'ta', 'taz', 't', 'tab']) {
+      index.key.set(utf8(key))
+      expect(load.add(key.length, utf8('x'), 0, 1)).toBe(false)
+    }
+    index.key.set(utf8('u'))
+    expect(() => load.add(1, utf8('x'), 0, 1)).toThrow(
+      expect.objectContaining({ code: 'HOLT_INVALID_ARGUMENT' }),
+    )
+    expect(() => load.add(2_000, utf8('x'), 0, 1)).toThrow(
+      expect.objectContaining({ code: 'HOLT_KEY_TOO_LONG' }),
+    )
+    expect(load.finish()).toBe(true)
+    expect(list(new Cursor(index, {})).map(({ key }) => key)).toEqual(['ta', 'tab', 'tb'])
+  })
+
+  it('changes nothing where there are keys below its prefix', () => {
+    const built = create(MIN_USABLE_BYTES)
+    put(built.index, 'tree', utf8('here'))
+    const load = loadAll(built.index, 'tr', [['x', utf8('1')]])
+    expect(load.finish()).toBe(false)
+    load.abandon()
+    expect(list(new Cursor(built.index, {})).map(({ key }) => key)).toEqual(['tree'])
+  })
+
+  it('names its frames while it runs, and gives all of them back when abandoned', () => {
+    const built = create(MIN_USABLE_BYTES)
+    put(built.index, 'other', utf8('x'))
+    const random = new Random(5)
+    const { paths } = KEY_MAKERS as { paths: KeyMaker }
+    const keys = sortedKeys(Array.from({ length: 3_000 }, () => paths(random) + String(random.below(9_999))), 200) // prettier-ignore
+    const large = new Uint8Array(5_000)
+    const load = loadAll(
+      built.index,
+      'tree',
+      keys.map((key, i) => [key, i % 50 === 0 ? large : utf8('value')]),
+    )
+    const during = verifyTree(built.index)
+    expect(during.problems).toEqual([])
+    expect(during.keys).toBe(1)
+    expect([...during.blobIds, ...during.unlinkedBlobIds].sort((a, b) => a - b)).toEqual(built.source.ids)
+    expect(built.source.ids.length).toBeGreaterThan(60)
+    load.abandon()
+    while (built.index.unlinked.size > 0) built.index.freeNextUnlinked()
+    expect(built.source.ids).toEqual([built.index.rootId])
+  })
+
+  it('misses a frame on the way to its place before it changes anything', () => {
+    const built = create(MIN_USABLE_BYTES)
+    for (let i = 0; i < 2_000; i++) put(built.index, `tree${String(i).padStart(5, '0')}`, new Uint8Array(60))
+    const load = loadAll(built.index, 'tree00500/', [['a', utf8('1')], ['b', utf8('2')]]) // prettier-ignore
+    for (const id of built.source.ids) if (id !== built.index.rootId) built.source.evict(id)
+    built.source.mayBlock = false
+    expect(() => load.finish()).toThrow(FrameAbsent)
+    built.source.mayBlock = true
+    expect(load.finish()).toBe(true)
+    expect(verifyTree(built.index)).toMatchObject({ problems: [], keys: 2_002 })
+  })
+
+  it('loads nothing where nothing was added', () => {
+    const built = create(MIN_USABLE_BYTES)
+    expect(built.index.bulkLoad(utf8('tree'), 1).finish()).toBe(true)
+    expect(verifyTree(built.index)).toMatchObject({ problems: [], keys: 0 })
+  })
+})
