@@ -21,6 +21,8 @@ import type { Tree } from './tree.js'
 
 /** Share of a frame that is filled at most: room for the first puts that come after. */
 const FILL = 0.94
+/** What may wait below one open node before some of it goes to a frame, in frames. */
+const WAITING_FRAMES = 3
 /** What may lie in no frame yet, in frames. Only keys that branch at very many depths come to it. */
 const MAX_ARENA_FRAMES = 64
 /** Stands for the byte of a terminal. */
@@ -33,9 +35,9 @@ const place: PrefixPlace = { ref: 0, depth: 0, cutBytes: 0 }
  * Builds the subtree of many keys in frames that no tree reaches, from ascending keys, and hangs it into the tree in one step.
  *
  * Each frame is written once. Finished subtrees wait on a stack ({@link SubtreeArena}) under the inner nodes of the last key's
- * path, which are still *open*. As soon as what waits below one of these exceeds a frame, some of its children, as many as
- * fill a frame well, become the entries of a fresh one, and crossings take their places. So children come before parents, and
- * what is held is about a frame for each open node, {@link MAX_ARENA_FRAMES} in all.
+ * path, which are still *open*. When more than some frames wait below one of these, or it ends and has more than one, children
+ * that together fill a frame well become the entries of a fresh one, and crossings take their places. So children come before parents, and
+ * what is held is a few frames for each open node, {@link MAX_ARENA_FRAMES} in all.
  *
  * ```
  *   open nodes        o ──── o ───────── o ── key
@@ -249,7 +251,9 @@ export class BulkLoad {
   #joined(node: number, item: number): void {
     this.#openUnits.array[node] += this.#itemUnits.array[item]
     this.#openPaths.array[node] += this.#itemPaths.array[item]
-    this.#makeFit(node, 0)
+    // With more to choose from frames get fuller.
+    const { array: units } = this.#openUnits
+    while (units[node] > WAITING_FRAMES * this.#fillUnits) if (!this.#moveChildren(node)) break
     if (this.#arena.words > MAX_ARENA_FRAMES * this.#fillUnits * 2) this.#moveLargest()
   }
 
@@ -312,6 +316,7 @@ export class BulkLoad {
   }
 
   readonly #chosen: number[] = []
+  readonly #candidates: number[] = []
 
   /**
    * Moves some children of an open node to one fresh frame: the largest, which is hardest to place, and as many others as fit
@@ -331,24 +336,22 @@ export class BulkLoad {
     if (seed < 0) return false
     const chosen = this.#chosen
     chosen.length = 0
+    // First fit, the largest first.
+    const candidates = this.#candidates
+    candidates.length = 0
+    for (let i = first; i < end; i++) if (i !== seed && this.#isMovable(i)) candidates.push(i)
+    candidates.sort((a, b) => units[b] - units[a])
+    chosen.push(seed)
     let sum = units[seed]
     let sumPaths = paths[seed]
-    let count = 1
-    for (let i = first; i < end; i++) {
-      if (i === seed) {
-        chosen.push(i)
-      } else if (
-        count < MAX_ENTRIES &&
-        sum + units[i] <= this.#fillUnits &&
-        sumPaths + paths[i] <= maxPaths &&
-        this.#isMovable(i)
-      ) {
-        chosen.push(i)
-        sum += units[i]
-        sumPaths += paths[i]
-        count++
-      }
+    for (const i of candidates) {
+      if (chosen.length === MAX_ENTRIES) break
+      if (sum + units[i] > this.#fillUnits || sumPaths + paths[i] > maxPaths) continue
+      chosen.push(i)
+      sum += units[i]
+      sumPaths += paths[i]
     }
+    chosen.sort((a, b) => a - b)
     this.#moveChosen(node, sumPaths)
     return true
   }

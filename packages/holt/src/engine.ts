@@ -1,4 +1,10 @@
-import { type ArtIndex, maxInlineValueBytes, valueFrameCount } from '@holt/art-index'
+import {
+  type ArtIndex,
+  type BulkLoad,
+  isPrefixEmpty,
+  maxInlineValueBytes,
+  valueFrameCount,
+} from '@holt/art-index'
 import { type BlobId, FrameAbsent } from '@holt/blob-buf-pool'
 import type { BlobStore, BufferManager } from '@holt/blob-store'
 import type { Checkpointer } from '@holt/checkpointer'
@@ -54,6 +60,8 @@ export interface KeyEncoder<K> {
 /** A write that could not be applied at once. */
 interface WaitingWrite {
   readonly operations: readonly Operation[]
+  /** Instead of operations: what is to be run while no write is applied. Never rejects. */
+  readonly piece?: () => Promise<void>
   readonly bytes: number
   readonly durability: Durability
   /** Frames loaded for it, pinned until it is applied. */
@@ -361,6 +369,118 @@ export class Engine {
     }
   }
 
+  /**
+   * Runs `piece` in the place of a write: behind all writes called before it, and none is applied until it has ended. It
+   * must not wait for a write. Rejects as `piece` does.
+   */
+  #exclusively<T>(piece: () => Promise<T>): Promise<T> {
+    if (this.#closed) return Promise.reject(new HoltError('HOLT_CLOSED', 'the database was closed'))
+    if (this.#broken !== undefined) return Promise.reject(this.#broken)
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({
+        operations: [],
+        piece: () => piece().then(resolve, reject),
+        bytes: 0,
+        durability: this.durability,
+        pinned: [],
+        resolve: () => undefined,
+        reject,
+      })
+      this.#drain()
+    })
+  }
+
+  // ---- bulk loads ----------------------------------------------------------------------------------------------
+
+  /**
+   * Begins to build the keys below `prefix`, all of one new version, aside from the tree; `undefined` when there are keys
+   * below it. `check` is called before anything happens and may throw. Whoever gets a load ends it by {@link commitLoad} or
+   * {@link abandonLoad}.
+   */
+  async beginLoad(prefix: Uint8Array, check: () => void): Promise<BulkLoad | undefined> {
+    return await this.#exclusively(async () => {
+      const { index, journal } = this
+      const isEmpty = await this.reshape(() => {
+        check()
+        return isPrefixEmpty(index, prefix)
+      })
+      if (!isEmpty) return undefined
+      while (journal !== undefined && this.#seq + 1 >= journal.durableSeq + SEQ_WINDOW) await journal.sync()
+      this.#seq += 1
+      return index.bulkLoad(prefix, this.#seq)
+    })
+  }
+
+  /** Whether a load may add a value of so many bytes now, or has to wait for {@link whenRoomToLoad}. */
+  hasRoomToLoad(valueBytes: number): boolean {
+    return this.#hasSlots(1, this.#valueFrames(valueBytes))
+  }
+
+  async whenRoomToLoad(): Promise<void> {
+    await keepingProcessAlive(this.checkpointer?.whenRoom())
+  }
+
+  /** A load has made frames, which the next checkpoint takes along. */
+  loadChanged(): void {
+    this.checkpointer?.changed(this.journal?.appendedBytes ?? 0)
+  }
+
+  /**
+   * Hangs what was built into the tree and makes it part of a durable image. The journal knows nothing of it, so no write is
+   * applied between the two: replay never meets one that has seen keys which the image lacks. Rejects `HOLT_EXISTS` when
+   * there are keys below the prefix by now, and the checkpoint's error; the tree has none of the load then.
+   */
+  async commitLoad(load: BulkLoad, prefix: Uint8Array, check: () => void): Promise<void> {
+    const { checkpointer } = this
+    // Most of it, while writes go on; the one below has little left.
+    await checkpointer?.checkpoint()
+    await this.#exclusively(async () => {
+      const isIn = await this.reshape(() => {
+        check()
+        return load.finish()
+      })
+      if (!isIn)
+        throw new HoltError(
+          'HOLT_EXISTS',
+          'keys were put into the tree while it was being loaded; nothing was loaded',
+        )
+      try {
+        await checkpointer?.checkpoint({ force: true })
+      } catch (error) {
+        await this.#undoLoad(prefix)
+        throw error
+      }
+    })
+  }
+
+  /**
+   * A checkpoint that failed may be found durable nevertheless. So what it might have brought is deleted by a record of the
+   * journal, which finds nothing to delete where it did not.
+   */
+  async #undoLoad(prefix: Uint8Array): Promise<void> {
+    const write: WaitingWrite = {
+      operations: [{ kind: 'deletePrefix', key: prefix }],
+      bytes: 0,
+      durability: this.durability,
+      pinned: [],
+      resolve: () => undefined,
+      reject: () => undefined,
+    }
+    try {
+      await this.#whenApplied(write)
+    } catch (error) {
+      throw this.#poisons(error)
+    } finally {
+      for (const id of write.pinned) this.frames.unpin(id)
+    }
+  }
+
+  abandonLoad(load: BulkLoad): void {
+    load.abandon()
+    this.reclaimer.wake()
+    this.loadChanged()
+  }
+
   /** All writes called before it are applied and survive a power loss. */
   async sync(): Promise<void> {
     this.assertOpen()
@@ -648,8 +768,10 @@ export class Engine {
   async #drainQueue(): Promise<void> {
     for (let write = this.#waiting.at(0); write !== undefined; write = this.#waiting.at(0)) {
       try {
+        const { piece } = write
         const isMarker = write.operations.length === 0
-        if (!this.#started && !isMarker) await this.#begin()
+        if (!this.#started && (!isMarker || piece !== undefined)) await this.#begin()
+        if (piece !== undefined) await piece()
         const outcome = await this.#whenApplied(write)
         write.resolve(isMarker ? outcome : this.#acknowledged(outcome, write.durability))
       } catch (error) {

@@ -1,3 +1,4 @@
+export type { BulkEntries, BulkLoadOptions, BulkLoadProgress, BulkLoadResult } from './bulk-load.js'
 export type { CompactionProgress, CompactOptions } from './compaction.js'
 export { Db } from './db.js'
 export type { TreeOptions } from './db.js'

@@ -137,7 +137,7 @@ async function openIn(
         seq: engine.seq,
         seqFloor: engine.seqFloor,
         journalPosition: journal?.position ?? journalEnd,
-        unlinked: [...index.unlinked],
+        unlinked: [...index.unlinked, ...index.building],
       }),
     onEvent: ({ kind, ...event }) => {
       publish(kind === 'start' ? CHANNELS.checkpointStart : CHANNELS.checkpointEnd, {

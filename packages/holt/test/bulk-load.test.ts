@@ -1,0 +1,247 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { type Db, open, openMemory } from '../src/index.js'
+
+const directories: string[] = []
+afterEach(async () => {
+  for (const directory of directories.splice(0)) await rm(directory, { recursive: true, force: true })
+})
+
+async function freshPath(): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'holt-bulk-load-'))
+  directories.push(directory)
+  return join(directory, 'db')
+}
+
+const FEW_FRAMES = 16 * 524_288
+const keyOf = (i: number): string => `d${String(i % 40).padStart(2, '0')}/f${String(i).padStart(7, '0')}`
+const valueOf = (i: number): string => `value of ${String(i)}`.padEnd(60, '.')
+
+function shuffled(count: number): [string, string][] {
+  return Array.from({ length: count }, (_, i) => {
+    const j = (i * 7_919) % count
+    return [keyOf(j), valueOf(j)]
+  })
+}
+
+function sorted(count: number): [string, string][] {
+  return shuffled(count).sort(([a], [b]) => (a < b ? -1 : 1))
+}
+
+const treeOf = (db: Db) => db.tree('t', { valueEncoding: 'utf8' })
+
+async function expectLoaded(db: Db, count: number): Promise<void> {
+  const tree = await treeOf(db)
+  const entries = sorted(count)
+  let i = 0
+  for (const entry of tree.scan()) {
+    if (entry.key !== entries[i][0] || entry.value !== entries[i][1]) expect(entry).toEqual(entries[i])
+    i++
+  }
+  expect(i).toBe(count)
+  expect(db.verify().problems).toEqual([])
+}
+
+async function* later<T>(entries: Iterable<T>): AsyncGenerator<T> {
+  for (const entry of entries) {
+    await Promise.resolve()
+    yield entry
+  }
+}
+
+describe('bulkLoad', () => {
+  it.each([
+    ['sorted', true, sorted],
+    ['in any order', false, shuffled],
+  ] as const)(
+    'of entries %s is there, durable, of one version, and survives',
+    async (_name, isSorted, make) => {
+      const path = await freshPath()
+      let db = await open(path)
+      let tree = await treeOf(db)
+      const before = db.stats().journal?.appendedBytes
+      expect(await tree.bulkLoad(make(30_000), { sorted: isSorted })).toEqual({ keys: 30_000 })
+      expect(db.stats().journal?.appendedBytes).toBe(before)
+      await expectLoaded(db, 30_000)
+      const version = tree.getRecord(keyOf(1))?.version
+      expect(tree.getRecord(keyOf(29_999))?.version).toBe(version)
+      await tree.put('another', 'x')
+      expect(tree.getRecord('another')?.version).toBeGreaterThan(version ?? 0)
+      await tree.delete('another')
+      await db.close()
+      db = await open(path)
+      tree = await treeOf(db)
+      await expectLoaded(db, 30_000)
+      await db.close()
+    },
+  )
+
+  it('takes an asynchronous input, and tells how far it is', async () => {
+    const db = await openMemory()
+    const tree = await treeOf(db)
+    const seen: number[] = []
+    await tree.bulkLoad(later(shuffled(25_000)), { onProgress: ({ entries }) => seen.push(entries) })
+    expect(seen).toEqual([10_000, 20_000])
+    await expectLoaded(db, 25_000)
+    await db.close()
+  })
+
+  it('keeps the last of several values for one key, wherever they stand', async () => {
+    const db = await openMemory()
+    const tree = await treeOf(db)
+    const pad = 'x'.repeat(300)
+    const entries = Array.from({ length: 40_000 }, (_, i): [string, string] => [`k${String((i * 31) % 997)}`, pad + String(i)]) // prettier-ignore
+    expect(await tree.bulkLoad(entries)).toEqual({ keys: 997 })
+    const last = new Map(entries)
+    expect([...tree.scan()].map(({ value }) => value)).toEqual(
+      [...last.keys()].sort().map((key) => last.get(key)),
+    )
+    await db.close()
+  })
+
+  it('sorts binary keys by their bytes', async () => {
+    const db = await openMemory()
+    const tree = await db.tree('t', { keyEncoding: 'buffer' })
+    const keys = Array.from({ length: 3_000 }, (_, i) => {
+      const length = (i * 7) % 11
+      return Buffer.from(Array.from({ length }, (_, at) => [0, 1, 0x2f, 0xfe, 0xff][(i * (at + 3) * 13) % 5]))
+    })
+    await tree.bulkLoad(keys.map((key): [Buffer, Buffer] => [key, key]))
+    const wanted = [...new Map(keys.map((key) => [key.toString('hex'), key])).values()].sort(Buffer.compare)
+    expect([...tree.keys()]).toEqual(wanted)
+    expect(db.verify().problems).toEqual([])
+    await db.close()
+  })
+
+  it('takes values that lie in frames of their own, with a cache smaller than the load', async () => {
+    const path = await freshPath()
+    const db = await open(path, { cacheBytes: FEW_FRAMES })
+    const tree = await db.tree('t')
+    const entries = Array.from({ length: 60 }, (_, i): [string, Uint8Array] => [
+      `k${String(i).padStart(3, '0')}`,
+      new Uint8Array(i % 3 === 0 ? 900_000 : 40_000).fill(i),
+    ])
+    await tree.bulkLoad(entries)
+    for (const [key, value] of entries) expect(Buffer.compare(tree.get(key) ?? Buffer.of(), value)).toBe(0)
+    expect(db.verify().problems).toEqual([])
+    expect(db.stats().cache.overshootFrames).toBeLessThan(16)
+    await db.close()
+  })
+
+  it('of more than the cache holds goes on while checkpoints write', async () => {
+    const path = await freshPath()
+    const db = await open(path, { cacheBytes: FEW_FRAMES })
+    const tree = await treeOf(db)
+    const other = await db.tree('other')
+    const loading = tree.bulkLoad(sorted(120_000), { sorted: true })
+    const puts: Promise<void>[] = []
+    for (let i = 0; i < 500; i++) puts.push(other.put(String(i), new Uint8Array(10)))
+    await Promise.all(puts)
+    await loading
+    await expectLoaded(db, 120_000)
+    expect([...other.keys()]).toHaveLength(500)
+    await db.close()
+  })
+
+  const aborted = new AbortController()
+  const failures: [string, () => Iterable<[string, string]>, object, object][] = [
+    ['an entry out of order', () => [...sorted(20_000), ['a', 'x']], { sorted: true }, { code: 'HOLT_INVALID_ARGUMENT' }], // prettier-ignore
+    ['a key that comes twice', () => [...sorted(20_000), sorted(20_000)[19_999]], { sorted: true }, { code: 'HOLT_INVALID_ARGUMENT' }], // prettier-ignore
+    ['a key that is none', () => [...sorted(20_000), [7 as unknown as string, 'x']], { sorted: true }, { code: 'HOLT_INVALID_KEY' }], // prettier-ignore
+    ['an entry that is no pair', () => [...shuffled(20_000), 'ab' as unknown as [string, string]], {}, { code: 'HOLT_INVALID_ARGUMENT' }], // prettier-ignore
+    ['an input that throws', () => (function* () { yield* sorted(20_000); throw new RangeError('input') })(), { sorted: true }, { message: 'input' }], // prettier-ignore
+    ['a progress that throws', () => sorted(20_000), { sorted: true, onProgress: () => { throw new RangeError('stop') } }, { message: 'stop' }], // prettier-ignore
+    ['a signal', () => (function* () { yield* sorted(20_000); aborted.abort(new RangeError('aborted')); yield* shuffled(200) })(), {}, { message: 'aborted' }], // prettier-ignore
+  ]
+  for (const [name, entries, options, error] of failures) {
+    it(`leaves nothing behind after ${name}`, async () => {
+      const path = await freshPath()
+      const db = await open(path)
+      const tree = await treeOf(db)
+      const { signal } = aborted
+      const withSignal = name === 'a signal' ? { ...options, signal } : options
+      await expect(tree.bulkLoad(entries(), withSignal)).rejects.toMatchObject(error)
+      expect([...tree.keys()]).toEqual([])
+      while (db.stats().reclaim.unlinkedFrames > 0) await new Promise((resolve) => setImmediate(resolve))
+      expect(db.verify().problems).toEqual([])
+      expect(db.treeStatistics().frames).toBe(1)
+      await tree.bulkLoad(shuffled(1_000))
+      await expectLoaded(db, 1_000)
+      await db.close()
+    })
+  }
+
+  it('refuses options and inputs that are none', async () => {
+    const db = await openMemory()
+    const tree = await treeOf(db)
+    const invalid = { code: 'HOLT_INVALID_ARGUMENT' }
+    await expect(tree.bulkLoad([], { sort: true } as never)).rejects.toMatchObject(invalid)
+    await expect(tree.bulkLoad([], { sorted: 1 } as never)).rejects.toMatchObject(invalid)
+    await expect(tree.bulkLoad(7 as never)).rejects.toMatchObject(invalid)
+    expect(await tree.bulkLoad([])).toEqual({ keys: 0 })
+    await db.close()
+    await expect(tree.bulkLoad([])).rejects.toMatchObject({ code: 'HOLT_CLOSED' })
+  })
+
+  it('into a tree that is not empty puts in batches', async () => {
+    const db = await open(await freshPath())
+    const tree = await treeOf(db)
+    await tree.put(keyOf(3), 'old')
+    expect(await tree.bulkLoad(shuffled(5_000))).toEqual({ keys: 5_000 })
+    await expectLoaded(db, 5_000)
+    await expect(tree.bulkLoad([['b', '1'], ['a', '2']], { sorted: true })).rejects.toMatchObject({ code: 'HOLT_INVALID_ARGUMENT' }) // prettier-ignore
+    await db.close()
+  })
+
+  it('fails with HOLT_EXISTS when a key was put meanwhile, with HOLT_TREE_DROPPED when the tree went', async () => {
+    const db = await open(await freshPath())
+    const tree = await treeOf(db)
+    async function* entries(then: () => Promise<unknown>): AsyncGenerator<[string, string]> {
+      yield* sorted(20_000)
+      await then()
+    }
+    await expect(tree.bulkLoad(entries(() => tree.put('x', 'mine')))).rejects.toMatchObject({
+      code: 'HOLT_EXISTS',
+    })
+    expect([...tree.keys()]).toEqual(['x'])
+    await tree.delete('x')
+    await expect(tree.bulkLoad(entries(() => db.dropTree('t')))).rejects.toMatchObject({
+      code: 'HOLT_TREE_DROPPED',
+    })
+    expect(db.verify().problems).toEqual([])
+    await db.close()
+  })
+
+  it('that a close interrupts leaves nothing, and its frames come back at the next opening', async () => {
+    const path = await freshPath()
+    let db = await open(path)
+    const tree = await treeOf(db)
+    let reached: () => void = () => undefined
+    const half = new Promise<void>((resolve) => (reached = resolve))
+    async function* entries(): AsyncGenerator<[string, string]> {
+      yield* sorted(30_000)
+      reached()
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      for (const [key, value] of sorted(30_000)) yield [`x${key}`, value]
+    }
+    const loading = expect(tree.bulkLoad(entries(), { sorted: true })).rejects.toMatchObject({
+      code: 'HOLT_CLOSED',
+    })
+    await half
+    await db.checkpoint()
+    expect(db.verify().problems).toEqual([])
+    await db.close()
+    await loading
+    db = await open(path)
+    expect(db.verify().problems).toEqual([])
+    expect(db.stats().reclaim.unlinkedFrames).toBeGreaterThan(0)
+    expect([...(await treeOf(db)).keys()]).toEqual([])
+    await (await treeOf(db)).put('a', 'b')
+    while (db.stats().reclaim.unlinkedFrames > 0) await new Promise((resolve) => setImmediate(resolve))
+    expect(db.verify().problems).toEqual([])
+    expect(db.treeStatistics().frames).toBe(1)
+    await db.close()
+  })
+})
