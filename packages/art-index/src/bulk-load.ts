@@ -110,9 +110,15 @@ export class BulkLoad {
     const { keyBytes, keyWords } = tree
     this.#checkOpen()
     if (keyLength > tree.maxKeyBytes)
-      throw new HoltError('HOLT_KEY_TOO_LONG', `a key has ${String(keyLength)} bytes; at most ${String(tree.maxKeyBytes)} are allowed`) // prettier-ignore
+      throw new HoltError(
+        'HOLT_KEY_TOO_LONG',
+        `a key has ${String(keyLength)} bytes; at most ${String(tree.maxKeyBytes)} are allowed`,
+      )
     if (length > tree.maxValueBytes)
-      throw new HoltError('HOLT_VALUE_TOO_LARGE', `a value has ${String(length)} bytes; at most ${String(tree.maxValueBytes)} are allowed`) // prettier-ignore
+      throw new HoltError(
+        'HOLT_VALUE_TOO_LARGE',
+        `a value has ${String(length)} bytes; at most ${String(tree.maxValueBytes)} are allowed`,
+      )
     const last = this.#lastWords
     const lastLength = this.#lastLength
     if (lastLength >= 0) {

@@ -29,7 +29,10 @@ export interface VerifyReport {
   readonly problemsLeftOut: number
   /** Every frame that the tree reaches, parents before children: whatever else a store holds does not belong to it. */
   readonly blobIds: readonly BlobId[]
-  /** Every frame that the tree has let go of and not given back yet, or that a bulk load has built for it. With {@link blobIds} all that a store may hold. */
+  /**
+   * Every frame that the tree has let go of and not given back yet, or that a bulk load has built for it. With
+   * {@link blobIds} all that a store may hold.
+   */
   readonly unlinkedBlobIds: readonly BlobId[]
   readonly entries: number
   readonly nodes: number

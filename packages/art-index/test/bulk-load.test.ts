@@ -55,7 +55,11 @@ function expectSame(built: ReturnType<typeof create>, puts: ReturnType<typeof cr
 
 function fillOf({ source, index }: ReturnType<typeof create>): number {
   const frames = verifyTree(index).blobIds.filter((id) => id !== index.rootId)
-  const used = frames.reduce((sum, id) => sum + new Uint32Array(source.bytes(id).buffer, source.bytes(id).byteOffset + 640, 1)[0] * 8 - 4_096, 0) // prettier-ignore
+  const used = frames.reduce(
+    (sum, id) =>
+      sum + new Uint32Array(source.bytes(id).buffer, source.bytes(id).byteOffset + 640, 1)[0] * 8 - 4_096,
+    0,
+  )
   return used / (frames.length * (index.usableBytes - 4_096))
 }
 
@@ -124,7 +128,8 @@ describe('a bulk load', () => {
       for (const key of keys) put(puts.index, key, new Uint8Array(60))
       expectSame(built, puts)
       expect(built.source.ids.length).toBeLessThanOrEqual(puts.source.ids.length * 1.1)
-      for (const id of built.source.ids) expect(isCompact({ source: built.source } as unknown as Tree, id)).toBe(true)
+      for (const id of built.source.ids)
+        expect(isCompact({ source: built.source } as unknown as Tree, id)).toBe(true)
     }
   })
 
@@ -133,7 +138,11 @@ describe('a bulk load', () => {
     for (const usable of [131_072, 65_536]) {
       const built = create(usable)
       const keys = sortedKeys(
-        Array.from({ length: 40_000 }, (_, i) => `${'abcdefgh'[random.below(1 + random.below(8))]}/${String(random.below(1 + random.below(400)))}/${String(i)}`), // prettier-ignore
+        Array.from(
+          { length: 40_000 },
+          (_, i) =>
+            `${'abcdefgh'[random.below(1 + random.below(8))]}/${String(random.below(1 + random.below(400)))}/${String(i)}`,
+        ),
         200,
       )
       loadAll(
@@ -148,7 +157,11 @@ describe('a bulk load', () => {
 
   it('refuses a key out of order or twice, having changed nothing', () => {
     const { index } = create(MIN_USABLE_BYTES)
-    const load = loadAll(index, 't', [['a', utf8('1')], ['ab', utf8('2')], ['b', utf8('3')]]) // prettier-ignore
+    const load = loadAll(index, 't', [
+      ['a', utf8('1')],
+      ['ab', utf8('2')],
+      ['b', utf8('3')],
+    ])
     for (const key of ['tb', 'ta', 'taz', 't', 'tab']) {
       index.key.set(utf8(key))
       expect(load.add(key.length, utf8('x'), 0, 1)).toBe(false)
@@ -178,7 +191,10 @@ describe('a bulk load', () => {
     put(built.index, 'other', utf8('x'))
     const random = new Random(5)
     const { paths } = KEY_MAKERS as { paths: KeyMaker }
-    const keys = sortedKeys(Array.from({ length: 3_000 }, () => paths(random) + String(random.below(9_999))), 200) // prettier-ignore
+    const keys = sortedKeys(
+      Array.from({ length: 3_000 }, () => paths(random) + String(random.below(9_999))),
+      200,
+    )
     const large = new Uint8Array(5_000)
     const load = loadAll(
       built.index,
@@ -198,7 +214,10 @@ describe('a bulk load', () => {
   it('misses a frame on the way to its place before it changes anything', () => {
     const built = create(MIN_USABLE_BYTES)
     for (let i = 0; i < 2_000; i++) put(built.index, `tree${String(i).padStart(5, '0')}`, new Uint8Array(60))
-    const load = loadAll(built.index, 'tree00500/', [['a', utf8('1')], ['b', utf8('2')]]) // prettier-ignore
+    const load = loadAll(built.index, 'tree00500/', [
+      ['a', utf8('1')],
+      ['b', utf8('2')],
+    ])
     for (const id of built.source.ids) if (id !== built.index.rootId) built.source.evict(id)
     built.source.mayBlock = false
     expect(() => load.finish()).toThrow(FrameAbsent)

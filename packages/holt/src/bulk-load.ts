@@ -118,7 +118,7 @@ async function addSorted<K, V>(
   pace: Pace,
 ): Promise<void> {
   const scratch = engine.index.key
-  const add = (key: K, bytes: Uint8Array): undefined => {
+  const add = (key: K, bytes: Uint8Array): void => {
     const keyLength = TREE_ID_BYTES + keys.write(key, scratch)
     writeTreeId(id, scratch)
     if (!load.add(keyLength, bytes, 0, bytes.length)) throw outOfOrder(load.keys)
@@ -126,7 +126,13 @@ async function addSorted<K, V>(
   await forEachEntry(entries, (key, value) => {
     const bytes = values.encode(value)
     // Whoever has its turn meanwhile uses the scratch buffer too.
-    return pace.next(bytes.length)?.then(() => add(key, bytes)) ?? add(key, bytes)
+    const wait = pace.next(bytes.length)
+    if (wait === undefined) add(key, bytes)
+    else
+      return wait.then(() => {
+        add(key, bytes)
+      })
+    return undefined
   })
 }
 
@@ -213,7 +219,10 @@ class Pace {
   constructor(engine: Engine, options: BulkLoadOptions) {
     for (const option of Object.keys(options)) {
       if (option !== 'sorted' && option !== 'onProgress' && option !== 'signal')
-        throw new HoltError('HOLT_INVALID_ARGUMENT', `'${option}' is no option of bulkLoad; there are sorted, onProgress and signal`) // prettier-ignore
+        throw new HoltError(
+          'HOLT_INVALID_ARGUMENT',
+          `'${option}' is no option of bulkLoad; there are sorted, onProgress and signal`,
+        )
     }
     const { sorted = false, onProgress, signal } = options
     if (typeof sorted !== 'boolean')

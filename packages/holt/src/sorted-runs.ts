@@ -21,7 +21,7 @@ export class SortedRuns {
   /** Copies key and value. */
   add(key: Uint8Array, keyOffset: number, keyLength: number, value: Uint8Array): void {
     let run = this.#run
-    if (run === undefined || !run.hasRoom(keyLength + value.length)) {
+    if (run?.hasRoom(keyLength + value.length) !== true) {
       run?.sort()
       run = new Run(Math.max(RUN_BYTES, keyLength + value.length))
       this.#run = run

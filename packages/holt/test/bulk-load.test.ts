@@ -60,7 +60,7 @@ describe('bulkLoad', () => {
     async (_name, isSorted, make) => {
       const path = await freshPath()
       let db = await open(path)
-      let tree = await treeOf(db)
+      const tree = await treeOf(db)
       const before = db.stats().journal?.appendedBytes
       expect(await tree.bulkLoad(make(30_000), { sorted: isSorted })).toEqual({ keys: 30_000 })
       expect(db.stats().journal?.appendedBytes).toBe(before)
@@ -72,7 +72,6 @@ describe('bulkLoad', () => {
       await tree.delete('another')
       await db.close()
       db = await open(path)
-      tree = await treeOf(db)
       await expectLoaded(db, 30_000)
       await db.close()
     },
@@ -92,7 +91,10 @@ describe('bulkLoad', () => {
     const db = await openMemory()
     const tree = await treeOf(db)
     const pad = 'x'.repeat(300)
-    const entries = Array.from({ length: 40_000 }, (_, i): [string, string] => [`k${String((i * 31) % 997)}`, pad + String(i)]) // prettier-ignore
+    const entries = Array.from({ length: 40_000 }, (_, i): [string, string] => [
+      `k${String((i * 31) % 997)}`,
+      pad + String(i),
+    ])
     expect(await tree.bulkLoad(entries)).toEqual({ keys: 997 })
     const last = new Map(entries)
     expect([...tree.scan()].map(({ value }) => value)).toEqual(
@@ -147,13 +149,62 @@ describe('bulkLoad', () => {
 
   const aborted = new AbortController()
   const failures: [string, () => Iterable<[string, string]>, object, object][] = [
-    ['an entry out of order', () => [...sorted(20_000), ['a', 'x']], { sorted: true }, { code: 'HOLT_INVALID_ARGUMENT' }], // prettier-ignore
-    ['a key that comes twice', () => [...sorted(20_000), sorted(20_000)[19_999]], { sorted: true }, { code: 'HOLT_INVALID_ARGUMENT' }], // prettier-ignore
-    ['a key that is none', () => [...sorted(20_000), [7 as unknown as string, 'x']], { sorted: true }, { code: 'HOLT_INVALID_KEY' }], // prettier-ignore
-    ['an entry that is no pair', () => [...shuffled(20_000), 'ab' as unknown as [string, string]], {}, { code: 'HOLT_INVALID_ARGUMENT' }], // prettier-ignore
-    ['an input that throws', () => (function* () { yield* sorted(20_000); throw new RangeError('input') })(), { sorted: true }, { message: 'input' }], // prettier-ignore
-    ['a progress that throws', () => sorted(20_000), { sorted: true, onProgress: () => { throw new RangeError('stop') } }, { message: 'stop' }], // prettier-ignore
-    ['a signal', () => (function* () { yield* sorted(20_000); aborted.abort(new RangeError('aborted')); yield* shuffled(200) })(), {}, { message: 'aborted' }], // prettier-ignore
+    [
+      'an entry out of order',
+      () => [...sorted(20_000), ['a', 'x']],
+      { sorted: true },
+      { code: 'HOLT_INVALID_ARGUMENT' },
+    ],
+    [
+      'a key that comes twice',
+      () => [...sorted(20_000), sorted(20_000)[19_999]],
+      { sorted: true },
+      { code: 'HOLT_INVALID_ARGUMENT' },
+    ],
+    [
+      'a key that is none',
+      () => [...sorted(20_000), [7 as unknown as string, 'x']],
+      { sorted: true },
+      { code: 'HOLT_INVALID_KEY' },
+    ],
+    [
+      'an entry that is no pair',
+      () => [...shuffled(20_000), 'ab' as unknown as [string, string]],
+      {},
+      { code: 'HOLT_INVALID_ARGUMENT' },
+    ],
+    [
+      'an input that throws',
+      () =>
+        (function* () {
+          yield* sorted(20_000)
+          throw new RangeError('input')
+        })(),
+      { sorted: true },
+      { message: 'input' },
+    ],
+    [
+      'a progress that throws',
+      () => sorted(20_000),
+      {
+        sorted: true,
+        onProgress: () => {
+          throw new RangeError('stop')
+        },
+      },
+      { message: 'stop' },
+    ],
+    [
+      'a signal',
+      () =>
+        (function* () {
+          yield* sorted(20_000)
+          aborted.abort(new RangeError('aborted'))
+          yield* shuffled(200)
+        })(),
+      {},
+      { message: 'aborted' },
+    ],
   ]
   for (const [name, entries, options, error] of failures) {
     it(`leaves nothing behind after ${name}`, async () => {
@@ -191,7 +242,15 @@ describe('bulkLoad', () => {
     await tree.put(keyOf(3), 'old')
     expect(await tree.bulkLoad(shuffled(5_000))).toEqual({ keys: 5_000 })
     await expectLoaded(db, 5_000)
-    await expect(tree.bulkLoad([['b', '1'], ['a', '2']], { sorted: true })).rejects.toMatchObject({ code: 'HOLT_INVALID_ARGUMENT' }) // prettier-ignore
+    await expect(
+      tree.bulkLoad(
+        [
+          ['b', '1'],
+          ['a', '2'],
+        ],
+        { sorted: true },
+      ),
+    ).rejects.toMatchObject({ code: 'HOLT_INVALID_ARGUMENT' })
     await db.close()
   })
 

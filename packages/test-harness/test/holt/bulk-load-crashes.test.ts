@@ -36,7 +36,10 @@ interface Moment {
   readonly others: number
 }
 
-/** Loads while others write, with a fault in the last step's checkpoint if wanted, and keeps the disks that crashes at its calls would leave. */
+/**
+ * Loads while others write, with a fault in the last step's checkpoint if wanted, and keeps the disks that crashes at its
+ * calls would leave.
+ */
 async function loadAndCrash(fault?: FaultRule): Promise<{ moments: Moment[]; error: unknown }> {
   const disk = new SimDisk({ seed: 11 })
   const moments: Moment[] = []
@@ -70,7 +73,11 @@ async function loadAndCrash(fault?: FaultRule): Promise<{ moments: Moment[]; err
     if (!isThere) return
     if (fault !== undefined) io.faults.add(fault)
     writes.push(tree.renamePrefix('d03/', 'moved/').then(() => (state = 2)))
-    writes.push(tree.delete(keyOf(700)).then((wasThere) => { if (wasThere) state = 3 })) // prettier-ignore
+    writes.push(
+      tree.delete(keyOf(700)).then((wasThere) => {
+        if (wasThere) state = 3
+      }),
+    )
   }
   let error: unknown
   function* besideWrites(): Generator<[string, Uint8Array]> {
