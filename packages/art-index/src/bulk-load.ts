@@ -101,8 +101,8 @@ export class BulkLoad {
 
   /**
    * Adds the first `keyLength` bytes of the tree's key with value `source[offset … + length)`. False, having changed nothing,
-   * when the key does not come behind all added before. Throws `HOLT_INVALID_ARGUMENT` for one without the prefix. Takes fresh frames as it fills them, and as a large value needs
-   * them. Throws `HOLT_KEY_TOO_LONG`, `HOLT_VALUE_TOO_LARGE`, and what the source's `allocate` throws: after that one only
+   * when the key does not come behind all added before. Throws `HOLT_INVALID_ARGUMENT` for one without the prefix.
+   * Takes fresh frames as it fills them, and as a large value needs them. Throws `HOLT_KEY_TOO_LONG`, `HOLT_VALUE_TOO_LARGE`, and what the source's `allocate` throws: after that one only
    * {@link abandon} may follow.
    */
   add(keyLength: number, source: Uint8Array, offset: number, length: number): boolean {
@@ -141,6 +141,7 @@ export class BulkLoad {
       newFrames.write(this.#value, tree.usableBytes)
       for (let i = 0; i < newFrames.count; i++) this.#roots.add(newFrames.ids[i] as BlobId)
       this.frames += newFrames.count
+      tree.changes++
       this.#keepValue(newFrames.descriptor.bytes, 0, newFrames.descriptor.length)
     } else {
       this.#keepValue(source, offset, length)
@@ -185,6 +186,7 @@ export class BulkLoad {
   abandon(): void {
     if (this.#ended) return
     for (const id of this.#roots) this.#tree.unlinked.add(id)
+    this.#tree.changes++
     this.#end()
   }
 
@@ -391,6 +393,8 @@ export class BulkLoad {
     }
     this.#roots.add(id)
     this.frames++
+    // For who compares the frames there are with those that are named.
+    tree.changes++
     arena.beginRewrite(chosen[0] > 0 ? lasts[chosen[0] - 1] + 1 : 0)
     let entry = 0
     for (let item = chosen[0]; item < this.#items; item++) {

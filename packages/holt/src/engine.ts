@@ -413,11 +413,12 @@ export class Engine {
 
   /** Whether a load may add a value of so many bytes now, or has to wait for {@link whenRoomToLoad}. */
   hasRoomToLoad(valueBytes: number): boolean {
-    return this.#hasSlots(1, this.#valueFrames(valueBytes))
+    return this.#holders === 0 && this.#hasSlots(1, this.#valueFrames(valueBytes))
   }
 
   async whenRoomToLoad(): Promise<void> {
-    await keepingProcessAlive(this.checkpointer?.whenRoom())
+    if (this.#holders > 0) await this.#released()
+    else await keepingProcessAlive(this.checkpointer?.whenRoom())
   }
 
   /** A load has made frames, which the next checkpoint takes along. */
