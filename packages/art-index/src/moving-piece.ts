@@ -74,7 +74,7 @@ export class MovingPiece {
     write(aside)
     this.child = 0
     this.restBoundBytes = entryMaxKey(aside, 0, 0)
-    this.tailBytes = tailBytesOf(aside.u32[nodeAt(0, entryRoot(aside, 0, 0))])
+    this.tailBytes = pathBytesOf(aside.u32[nodeAt(0, entryRoot(aside, 0, 0))])
   }
 
   /** Units of all nodes aside, their top with a path of `pathBytes`. */
