@@ -100,10 +100,10 @@ export class BulkLoad {
   }
 
   /**
-   * Adds the first `keyLength` bytes of the tree's key with value `source[offset … + length)`. False, having changed nothing,
-   * when the key does not come behind all added before. Throws `HOLT_INVALID_ARGUMENT` for one without the prefix.
-   * Takes fresh frames as it fills them, and as a large value needs them. Throws `HOLT_KEY_TOO_LONG`, `HOLT_VALUE_TOO_LARGE`, and what the source's `allocate` throws: after that one only
-   * {@link abandon} may follow.
+   * Adds the first `keyLength` bytes of the tree's key with value `source[offset … + length)`. False, having changed
+   * nothing, when the key does not come behind all added before. Takes fresh frames as it fills them, and as a large
+   * value needs them. Throws `HOLT_INVALID_ARGUMENT` for a key without the prefix, `HOLT_KEY_TOO_LONG`,
+   * `HOLT_VALUE_TOO_LARGE`, and what the source's `allocate` throws: after that one only {@link abandon} may follow.
    */
   add(keyLength: number, source: Uint8Array, offset: number, length: number): boolean {
     const tree = this.#tree
