@@ -236,6 +236,11 @@ export class Cursor implements CursorContract {
     return step
   }
 
+  /** Whether {@link take} may ever give something: not to a walk that rolls up, or goes backward. */
+  get takesRuns(): boolean {
+    return !this.#reverse && this.#delimiter === undefined
+  }
+
   /**
    * Takes plain entries that come next, until `run` is full or has `most` of them: keys of a forward walk without
    * delimiter whose leaves lie in the frame in view, far from a bound, and hold their values themselves. Returns how many

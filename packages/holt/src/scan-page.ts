@@ -56,6 +56,8 @@ export class ScanPage {
   readonly #versions = this.#run.versions
   readonly #steps = new Uint8Array(PAGE_ENTRIES)
   readonly #decoded: unknown[] = []
+  /** So many of its places may hold something. */
+  #decodedCount = 0
   #text: string | undefined
 
   constructor(engine: ReadEngine) {
@@ -91,7 +93,7 @@ export class ScanPage {
     const most = limit < PAGE_ENTRIES ? limit : PAGE_ENTRIES
     const { changes } = index
     /** Whether nobody else's code runs between two entries: then the cursor may be ahead of what is decoded. */
-    const mayTake = values === undefined || values.isOwn
+    const mayTake = cursor.takesRuns && (values === undefined || values.isOwn)
     this.#changes = changes
     this.#text = undefined
     this.failure = undefined
@@ -129,6 +131,7 @@ export class ScanPage {
       this.failure = error instanceof Error ? error : new HoltError('HOLT_INTERNAL', String(error))
     }
     const { count } = run
+    if (count >= this.#decodedCount) this.#decodedCount = count + 1
     if (count > 0) this.#text = this.#keys?.textOf(this.#keyBuffer, this.#ends[count - 1])
   }
 
@@ -181,7 +184,8 @@ export class ScanPage {
 
   /** Forgets what belongs to others. */
   end(): void {
-    this.#decoded.fill(undefined)
+    this.#decoded.fill(undefined, 0, this.#decodedCount)
+    this.#decodedCount = 0
     this.#text = undefined
     this.failure = undefined
   }
