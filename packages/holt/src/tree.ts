@@ -238,7 +238,7 @@ export class Tree<K, V> extends TreeReader<K, V, Engine> {
   }
 
   /**
-   * Loads many entries at once, several times faster than puts: frames are built directly, aside from the tree, and hung in
+   * Loads many entries at once: frames are built directly, aside from the tree, and hung in
    * by one step when the last entry has come. All or nothing, over a crash too; when this resolves they are part of a durable
    * image, whatever the database's durability. All keys have one version. Reads and writes go on meanwhile; writes wait while
    * the last step is made durable.
