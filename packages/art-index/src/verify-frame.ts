@@ -1,4 +1,4 @@
-import type { BlobId } from '@holt/blob-buf-pool'
+import { type BlobId, PAGE_BYTES } from '@holt/blob-buf-pool'
 import { chainLinks } from './entry-chain.js'
 import {
   BUMP_UNITS,
@@ -33,7 +33,7 @@ import {
   SHRINK_NODE48_AT,
   UNIT_BYTES,
 } from './layout.js'
-import { maxValueBytes, valueFrameCount } from './limits.js'
+import { CROSSING_PREFIX_SHARE, maxValueBytes, valueFrameCount } from './limits.js'
 import type { FrameReader } from './readable-tree.js'
 
 export interface FoundCrossing {
@@ -84,6 +84,8 @@ export class FrameVerifier {
   readonly #chainOf: Uint8Array
   #blob = 0 as BlobId
   #bumpUnits = 0
+  /** Bytes that the frame's crossings take beyond what each takes without a path. */
+  #crossingPrefixBytes = 0
   // Nodes yet to visit: ref, bytes of the path to it, parent node.
   readonly #pending: number[] = []
 
@@ -100,6 +102,7 @@ export class FrameVerifier {
     const { base, u16, u32 } = this.#reader
     this.#blob = blob
     this.#taken.fill(0)
+    this.#crossingPrefixBytes = 0
     this.#chainOf.fill(0)
     const facts: FrameFacts = { entries: [], nodes: 0 }
     this.#bumpUnits = u32[(base + BUMP_UNITS) >>> 2]
@@ -125,6 +128,12 @@ export class FrameVerifier {
         this.#problem(0, `entry ${String(number)} is in use, but no crossing leads to it`)
       liveUnits += this.#verifyEntry(facts, number, root, depth ?? 0)
     }
+    const most = (this.#usableBytes - PAGE_BYTES) / CROSSING_PREFIX_SHARE
+    if (this.#crossingPrefixBytes > most)
+      this.#problem(
+        0,
+        `the paths of its crossings have ${String(this.#crossingPrefixBytes)} bytes, at most ${String(most)} leave room`,
+      )
     const entryCount = u16[(base + ENTRY_COUNT) >>> 1]
     const highWater = u16[(base + ENTRY_HIGH_WATER) >>> 1]
     if (entryCount !== used)
@@ -278,6 +287,7 @@ export class FrameVerifier {
     if (type === CROSSING) {
       if (parent === 0) this.#problem(ref, `the root of entry ${String(number)} is a crossing`)
       this.#chainOf[ref] = number + 1
+      this.#crossingPrefixBytes += (units - nodeUnits(CROSSING, 0)) * UNIT_BYTES
       entry.crossings.push({
         ref,
         child: u32[(node >>> 2) + 1] as BlobId,

@@ -72,6 +72,11 @@ describe('verify names what is wrong', () => {
       /sums 1 value bytes, there are 20/,
     ],
     [
+      'a sum of value bytes that is too high',
+      ({ f64, base }) => (f64[(base + layout.ENTRY_TABLE + layout.ENTRY_VALUE_BYTES) >>> 3] = 21),
+      /sums 21 value bytes, there are 20/,
+    ],
+    [
       'a bound below the longest key',
       ({ u16, base }) => (u16[(base + layout.ENTRY_TABLE + layout.ENTRY_MAX_KEY) >>> 1] = 3),
       /a key of 4 bytes below it, its bound says 3/,
