@@ -27,6 +27,8 @@ export interface SlabOptions {
    * registered buffers need; without, to 8 bytes.
    */
   readonly addressOf?: ((bytes: Uint8Array) => number) | undefined
+  /** Called with the memory of each new segment before any of it is touched, e.g. to ask for huge pages. */
+  readonly prepare?: ((bytes: Uint8Array) => unknown) | undefined
 }
 
 /** What another thread needs to see the same slab: goes through `postMessage`. */
@@ -80,6 +82,7 @@ export class Slab {
   readonly #shared: { buffer: SharedArrayBuffer; startBytes: number; frames: number }[] = []
   readonly #freeSlots: FreeSlots
   readonly #addressOf: ((bytes: Uint8Array) => number) | undefined
+  readonly #prepare: ((bytes: Uint8Array) => unknown) | undefined
   readonly #isOwner: boolean
   /** Slots from here on lie in segments that this thread has not adopted. */
   #seenLimit = 0
@@ -89,7 +92,7 @@ export class Slab {
     segmentFrameCount: number,
     maxFrameCount: number,
     freeSlots: FreeSlots,
-    role: { readonly isOwner: boolean; readonly addressOf?: ((bytes: Uint8Array) => number) | undefined },
+    role: { readonly isOwner: boolean } & Pick<SlabOptions, 'addressOf' | 'prepare'>,
   ) {
     this.frameBytes = frameBytes
     this.segmentShift = Math.round(Math.log2(segmentFrameCount))
@@ -98,6 +101,7 @@ export class Slab {
     this.#freeSlots = freeSlots
     this.#isOwner = role.isOwner
     this.#addressOf = role.addressOf
+    this.#prepare = role.prepare
   }
 
   /** Throws `HOLT_INVALID_ARGUMENT` on sizes out of range, `HOLT_OUT_OF_MEMORY` when the memory is not to be had. */
@@ -129,6 +133,7 @@ export class Slab {
     const slab = new Slab(frameBytes, segmentFrameCount, maxFrameCount, freeSlots, {
       isOwner: true,
       addressOf: options.addressOf,
+      prepare: options.prepare,
     })
     slab.grow(frameCount)
     return slab
@@ -225,6 +230,7 @@ export class Slab {
         { cause },
       )
     }
+    this.#prepare?.(new Uint8Array(buffer))
     const misaligned = this.#addressOf ? this.#addressOf(new Uint8Array(buffer)) % PAGE_BYTES : 0
     return { buffer, startBytes: misaligned === 0 ? 0 : PAGE_BYTES - misaligned, frames }
   }

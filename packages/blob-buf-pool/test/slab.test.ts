@@ -44,6 +44,22 @@ describe('slab', () => {
     expect([bytes.length, FRAME_BYTES, bytes.some((byte) => byte !== 0)]).toEqual([524_288, 524_288, false])
   })
 
+  it('shows the memory of each segment once, before any slot of it is leased', () => {
+    const prepared: Uint8Array[] = []
+    const slab = Slab.create({
+      frameBytes: 4096,
+      frameCount: 1,
+      maxFrameCount: 12,
+      segmentFrameCount: 4,
+      prepare: (bytes) => prepared.push(bytes),
+    })
+    expect(prepared.map(({ buffer }) => buffer)).toEqual(slab.segments.map(({ buffer }) => buffer))
+    slab.grow(11)
+    expect(prepared.map(({ buffer }) => buffer)).toEqual(slab.segments.map(({ buffer }) => buffer))
+    expect(prepared.every((bytes) => bytes.length === bytes.buffer.byteLength)).toBe(true)
+    expect(prepared.length).toBeGreaterThan(2)
+  })
+
   it('C1: a slot stays where it is however the slab grows', () => {
     const slab = Slab.create({ frameBytes: 4096, frameCount: 1, maxFrameCount: 500, segmentFrameCount: 4 })
     const slot = slab.lease()

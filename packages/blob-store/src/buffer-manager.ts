@@ -26,6 +26,8 @@ export interface BufferManagerOptions {
   /** Blobs that exist already, so that their ids are not handed out. */
   readonly blobsInUse?: Iterable<BlobId>
   readonly addressOf?: ((bytes: Uint8Array) => number) | undefined
+  /** Called with new memory for frames before any of it is touched. */
+  readonly prepareMemory?: ((bytes: Uint8Array) => unknown) | undefined
 }
 
 /** Frame and slot of everything that was dirty, and the blobs freed, at one instant: what an epoch writes. */
@@ -127,6 +129,7 @@ export class BufferManager {
       maxFrameCount: maxFrames,
       segmentFrameCount: Math.min(2_048, 2 ** Math.ceil(Math.log2(Math.min(capacity + 1, maxFrames) + 1))),
       addressOf: options.addressOf,
+      prepare: options.prepareMemory,
     })
     this.slots = SlotTable.create(maxFrames + 1)
     this.pageTable = new Int32Array(new SharedArrayBuffer((MAX_BLOB_ID + 1) * 4))

@@ -4,7 +4,7 @@ import { ArtIndex } from '@holt/art-index'
 import { Checkpointer, EpochCommitter, type EpochWorker, ThreadEpochWorker } from '@holt/checkpointer'
 import { HoltError, isHoltError } from '@holt/errors'
 import { isJournalFileName, Journal } from '@holt/journal'
-import { addressOfBytes, FsIo, type Io, openIo } from '@holt/uring-native'
+import { addressOfBytes, adviseHugePages, FsIo, type Io, openIo } from '@holt/uring-native'
 import { Db } from './db.js'
 import { Engine } from './engine.js'
 import { decodeNote, encodeNote } from './engine-note.js'
@@ -48,7 +48,12 @@ export function openMemory(options: Pick<OpenOptions, 'usableFrameBytes'> = {}):
   const { usableFrameBytes } = resolveOptions(options)
   const io = FsIo.create()
   const store = new MemoryBlobStore()
-  const frames = new BufferManager({ store, capacityFrames: MEMORY_FRAMES, maxFrames: MEMORY_FRAMES })
+  const frames = new BufferManager({
+    store,
+    capacityFrames: MEMORY_FRAMES,
+    maxFrames: MEMORY_FRAMES,
+    prepareMemory: adviseHugePages,
+  })
   const index = ArtIndex.create(frames, { usableFrameBytes })
   const engine = new Engine({
     io,
@@ -99,6 +104,7 @@ async function openIn(
     capacityFrames: options.cacheFrames,
     blobsInUse: store.list(),
     addressOf: addressOfBytes,
+    prepareMemory: adviseHugePages,
   })
   const { durability } = options
   const found = await Journal.open({

@@ -8,6 +8,7 @@
 #include "crc32c.h"
 #include "env_state.h"
 #include "fault_table.h"
+#include "huge_pages.h"
 #include "log_thread.h"
 #include "mapping.h"
 #include "memory_pin.h"
@@ -68,6 +69,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
   add("addressOf", AddressOf);
+  add("adviseHugePages", AdviseHugePages);
   add("canPinMemory", CanPinMemoryBinding);
   add("createRing", RingBinding::Create);
   add("waitRing", RingBinding::Wait);

@@ -8,6 +8,7 @@
         'crc32c.cc',
         'env_state.cc',
         'fault_table.cc',
+        'huge_pages.cc',
         'log_thread.cc',
         'mapping.cc',
         'memory_pin.cc',

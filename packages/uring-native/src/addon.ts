@@ -83,6 +83,8 @@ export interface NativeAddon extends RingAddon {
   crc32cSoftware(bytes: Uint8Array, offset: number, length: number, seed: number): number
   /** The memory address of the array's first byte. Memory of a `SharedArrayBuffer` never moves. */
   addressOf(bytes: Uint8Array): number
+  /** madvise(MADV_HUGEPAGE) for the whole pages of the range. Zero or a negative errno. */
+  adviseHugePages(bytes: Uint8Array): number
 
   /**
    * Whether this engine lets memory be held while it is in flight. Where it does not, what is transferred away could be
