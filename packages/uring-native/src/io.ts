@@ -163,7 +163,10 @@ export interface Io {
   writeDsync(file: IoFile, offsetBytes: number, bytes: Uint8Array): Promise<void>
   /** Makes the file's completed writes, mapped stores included, stable (fdatasync). */
   sync(file: IoFile): Promise<void>
-  /** Starts a {@link sync} after `delayMs`. Keeps no process alive. Cancelled by `close`. */
+  /**
+   * Starts a {@link sync} after `delayMs`. Keeps no process alive, unless it is cancelled too late: then until it is
+   * done. Cancelled by `close`.
+   */
   syncAfter(file: IoFile, delayMs: number): ScheduledSync
   /** Reserves space for the range and extends the file over it; the new bytes read as zeros. Of no bytes: nothing. */
   allocate(file: IoFile, offsetBytes: number, lengthBytes: number): Promise<void>

@@ -18,7 +18,10 @@ export interface LogFile {
 /** A sync that the log thread will start by its own clock. */
 export interface DelayedSync {
   readonly done: Promise<void>
-  /** Takes it back if its time has not come: true, and `done` resolves. */
+  /**
+   * Takes it back if its time has not come: true, and `done` resolves. Else it has begun, and whoever called this waits
+   * for its end: until then the process stays.
+   */
   cancel(): boolean
 }
 
@@ -63,7 +66,11 @@ export class LogThread {
       cancel: () => {
         const waiter = this.#waiters.get(id)
         if (waiter === undefined || this.#thread === undefined) return false
-        if (!this.#addon.logCancel(this.#thread, id)) return false
+        if (!this.#addon.logCancel(this.#thread, id)) {
+          // A sync that starts by itself keeps no process alive; the command behind it does.
+          void this.barrier()
+          return false
+        }
         this.#waiters.delete(id)
         waiter.resolve()
         return true

@@ -91,6 +91,12 @@ describe.skipIf(unavailable)('a process with a UringIo', () => {
     })
   })
 
+  test('stays until a delayed sync that was cancelled too late is over', async () => {
+    await inDirectory(async (directory) => {
+      expect(await node('cancelledTooLate', directory)).toEqual({ code: 0, output: 'settled\n' })
+    })
+  })
+
   test('leaves all bytes it stored in a mapping in the file when it is killed', async () => {
     await inDirectory(async (directory) => {
       const child = spawn(process.execPath, [scenario, 'mapped', directory], {

@@ -161,6 +161,18 @@ const scenarios = {
     })
   },
 
+  /** The delayed sync has begun, or is done, and the event loop has not heard of it. */
+  async cancelledTooLate() {
+    const io = UringIo.create()
+    const file = await openFile(io, 'file')
+    await io.write(file, 0, new Uint8Array(100))
+    const sync = io.syncAfter(file, 0)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
+    sync.cancel()
+    await sync.done
+    say('settled')
+  },
+
   async mapped() {
     const io = UringIo.create()
     const file = await openFile(io, 'mapped')
