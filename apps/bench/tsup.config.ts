@@ -1,4 +1,10 @@
 import { programOptions } from '@holt/tsup'
 import { defineConfig } from 'tsup'
 
-export default defineConfig(programOptions({ index: 'src/index.ts', child: 'src/run/child.ts' }))
+export default defineConfig(
+  programOptions({
+    index: 'src/index.ts',
+    child: 'src/run/child.ts',
+    'shared-reader': 'src/shared/reader.ts',
+  }),
+)

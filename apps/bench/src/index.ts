@@ -1,7 +1,7 @@
 /** The benchmark's command line; see `--help`. */
 import { Command } from 'commander'
 
-import { keyCounts, positiveInteger, share, someOf, workloads } from './commands/arguments.js'
+import { keyCounts, positiveInteger, positiveNumber, share, someOf, workloads } from './commands/arguments.js'
 import { type CheckOptions, checkAgainstBaseline } from './commands/check.js'
 import { installRivals } from './commands/install.js'
 import { benchRivals, type RivalsOptions } from './commands/rivals.js'
@@ -9,6 +9,7 @@ import { benchFlat, type FlatBenchOptions } from './flat/bench-flat.js'
 import { GROUP_NAMES, benchIo } from './io/bench-io.js'
 import type { IoBenchOptions } from './io/bench-io.js'
 import { OPERATIONS } from './operations/catalog.js'
+import { benchShared, type SharedBenchOptions } from './shared/bench-shared.js'
 import { STORE_KINDS } from './stores/catalog.js'
 
 const OPERATION_NAMES = OPERATIONS.map(({ name }) => name)
@@ -83,6 +84,28 @@ program
   )
   .option('--json', 'print numbers instead of tables')
   .action((options: FlatBenchOptions) => benchFlat(options))
+
+program
+  .command('shared')
+  .description(
+    'Measures what two threads that read one tree in shared memory do against one; answers are checked.',
+  )
+  .option('--keys <counts>', 'how many keys: 20k,500k', keyCounts, [500_000])
+  .option('--seconds <seconds>', 'how long each turn lasts', positiveNumber, 1)
+  .option('--rounds <rounds>', 'how often each is timed, in turns', positiveInteger, 7)
+  .option(
+    '--writes <count>',
+    'how many keys are written in a second beside the readers',
+    positiveInteger,
+    20_000,
+  )
+  .option(
+    '--directory <path>',
+    "where stores are made and removed again; the system's place for temporary files",
+  )
+  .option('--json', 'print numbers instead of tables')
+  .option('--check', 'exit with 1 if a bar is missed')
+  .action((options: SharedBenchOptions) => benchShared(options))
 
 try {
   await program.parseAsync()

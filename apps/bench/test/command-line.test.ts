@@ -146,3 +146,28 @@ describe('flat', () => {
     expect(readdirSync(directory)).toEqual([])
   })
 })
+
+describe('shared', () => {
+  test('prints what two threads do against one, with the bar of each row, and removes the stores', async () => {
+    const directory = newDirectory()
+    const { exitCode, stdout, stderr } = await bench([
+      ...['shared', '--keys', '2k', '--seconds', '0.03', '--rounds', '2', '--directory', directory],
+    ])
+    expect(stderr).not.toContain('rror')
+    expect(exitCode).toBe(0)
+    expect(stdout).toContain('2,000 keys')
+    const rows = stdout.split('\n').filter((line) => line.startsWith('| ') && line.includes('1.8'))
+    expect(rows).toHaveLength(6)
+    for (const row of rows) {
+      const [one, two, ratio] = row
+        .split(' | ')
+        .slice(1, 4)
+        .map((text) => Number(text.replaceAll(',', '')))
+      expect(one).toBeGreaterThan(0)
+      expect(two).toBeGreaterThan(0)
+      expect(ratio).toBeGreaterThan(0)
+    }
+    expect(stdout).toMatch(/readers [1-9][\d,]* keys were written/)
+    expect(readdirSync(directory)).toEqual([])
+  }, 60_000)
+})

@@ -12,6 +12,12 @@ export function positiveInteger(text: string): number {
   return value
 }
 
+export function positiveNumber(text: string): number {
+  const value = Number(text)
+  if (!(value > 0 && value < Infinity)) throw new InvalidArgumentError('a number above 0 is wanted')
+  return value
+}
+
 /** `20k,500k,2m` */
 export function keyCounts(text: string): readonly number[] {
   return text.split(',').map((word) => {

@@ -9,8 +9,8 @@ export interface Instant {
 }
 
 /**
- * The CPU time of the main thread alone, and how long it waited for a processor, where the system tells (Linux); else the
- * CPU time of the process. What other threads and programs do meanwhile is no part of how long a call blocks.
+ * The CPU time of the thread that made it, and how long that waited for a processor, where the system tells (Linux); else
+ * the CPU time of the process. What other threads and programs do meanwhile is no part of how long a call blocks.
  */
 export class ThreadClock {
   readonly #bytes = Buffer.alloc(64)
@@ -18,7 +18,7 @@ export class ThreadClock {
 
   constructor() {
     try {
-      this.#file = openSync(`/proc/self/task/${String(process.pid)}/schedstat`, 'r')
+      this.#file = openSync('/proc/thread-self/schedstat', 'r')
     } catch {
       this.#file = undefined
     }
