@@ -517,7 +517,10 @@ export class Engine {
     await this.checkpointer.checkpoint()
   }
 
-  /** Refuses further calls, applies what waits, writes a last checkpoint and ends the journal. */
+  /**
+   * Refuses further calls, applies what waits, writes a last checkpoint, and ends the journal: its files are removed, since
+   * that checkpoint holds all of it, and the next first write makes new ones.
+   */
   async close(): Promise<void> {
     this.assertOpen()
     this.#closed = true
@@ -536,9 +539,17 @@ export class Engine {
         failure ??= error
       }
     }
-    if (this.#started && this.#broken === undefined) await attempt(() => this.checkpointer?.checkpoint())
+    let isAllInImage = false
+    if (this.#started && this.#broken === undefined) {
+      await attempt(async () => {
+        await this.journal?.seal()
+        // Also when nothing has changed: the note then says that no record is needed any more.
+        await this.checkpointer?.checkpoint({ force: this.journal !== undefined })
+        isAllInImage = true
+      })
+    }
     await attempt(() => this.checkpointer?.close())
-    await attempt(() => this.journal?.close())
+    await attempt(() => this.journal?.close({ discard: isAllInImage }))
     await attempt(() => this.store.close())
     if (failure !== undefined) throw asError(failure)
   }

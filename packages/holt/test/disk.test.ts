@@ -296,6 +296,7 @@ describe('a directory whose manifest is missing', () => {
     await rm(join(path, 'manifest'))
     await expect(open(path)).rejects.toEqual(code('HOLT_CORRUPT'))
     await rm(join(path, 'blobs.dat'))
+    await writeFile(join(path, 'journal-000000000001.wal'), new Uint8Array(16_384))
     await expect(open(path)).rejects.toEqual(code('HOLT_CORRUPT'))
   })
 })

@@ -84,7 +84,7 @@ export interface JournalContract {
   acknowledge(durability: JournalDurability): Promise<void>
   /** As `acknowledge('disk')`, for everything appended so far. */
   sync(): Promise<void>
-  /** End of what was appended. */
+  /** End of what was appended; of a journal that was sealed, the place that {@link seal} told. */
   readonly position: Lsn
   /** Everything before it is on the medium. */
   readonly stablePosition: Lsn
@@ -99,8 +99,19 @@ export interface JournalContract {
   /** Segments that lie wholly before `position` may be used again or removed. */
   recycle(position: Lsn): void
   stats(): JournalStats
-  /** Drains, syncs in every mode, writes the closing mark. Poisoned: releases everything and rejects with the cause. */
-  close(): Promise<void>
+  /**
+   * Nothing is appended any more. From now on {@link position} is the place before the segment that the next opening
+   * makes, so an image with that position holds all that the log says and needs none of its files. A journal that was not
+   * started stays as it is.
+   */
+  seal(): Promise<void>
+  /**
+   * Drains, syncs in every mode, writes the closing mark. Poisoned: releases everything and rejects with the cause.
+   *
+   * With `discard`, the journal is sealed and an image with its position durable: the segments and the spare are removed
+   * instead. A crash in between leaves some of them, which nobody reads any more; a removal that fails is an event.
+   */
+  close(options?: { readonly discard?: boolean }): Promise<void>
 }
 
 export interface JournalStats {

@@ -4,6 +4,7 @@ import {
   lsn,
   lsnOffset,
   lsnSegment,
+  MAX_SEGMENT_NUMBER,
   type JournalContract,
   type JournalDurability,
   type JournalStats,
@@ -54,6 +55,9 @@ export class Journal implements JournalContract {
   #log: Log | undefined
   #isReserved = false
   #closing: Promise<void> | undefined
+  /** Before the segment that the next opening makes, once nothing is appended any more. */
+  #sealedAt: Lsn | undefined
+  #prepared: LiveSegment | undefined
   readonly #retirements = new Set<Promise<void>>()
 
   private constructor(options: CheckedOptions, found: FoundLog) {
@@ -118,13 +122,14 @@ export class Journal implements JournalContract {
   // ---- appending -----------------------------------------------------------------------------------------------
 
   hasRoom(bodyBytes: number): boolean {
-    if (this.#closing !== undefined || bodyBytes > this.maxBodyBytes) return false
+    if (this.#hasEnded || bodyBytes > this.maxBodyBytes) return false
     return this.#log?.hasRoom(recordBytes(bodyBytes)) ?? false
   }
 
   async whenRoom(bodyBytes: number): Promise<void> {
     for (;;) {
       const log = this.#appendable()
+      if (this.#sealedAt !== undefined) throw new HoltError('HOLT_CLOSED', 'the journal was sealed')
       this.#checkBody(bodyBytes)
       const total = recordBytes(bodyBytes)
       if (log.hasRoom(total)) return
@@ -134,6 +139,7 @@ export class Journal implements JournalContract {
 
   reserve(type: RecordType, seq: number, bodyBytes: number): void {
     const log = this.#appendable()
+    if (this.#sealedAt !== undefined) throw new HoltError('HOLT_CLOSED', 'the journal was sealed')
     this.#checkBody(bodyBytes)
     if (!(type >= FIRST_CALLER_TYPE && type <= LAST_TYPE && Number.isInteger(type))) {
       throw new HoltError(
@@ -184,7 +190,7 @@ export class Journal implements JournalContract {
   }
 
   get position(): Lsn {
-    return this.#log?.position ?? this.#replayed?.report.end ?? lsn(1, 0)
+    return this.#sealedAt ?? this.#log?.position ?? this.#replayed?.report.end ?? lsn(1, 0)
   }
 
   get stablePosition(): Lsn {
@@ -209,7 +215,7 @@ export class Journal implements JournalContract {
   }
 
   recycle(position: Lsn): void {
-    if (this.#closing === undefined) this.#running?.files.recycle(position)
+    if (!this.#hasEnded) this.#running?.files.recycle(position)
   }
 
   stats(): JournalStats {
@@ -231,12 +237,14 @@ export class Journal implements JournalContract {
       }
     }
     const { log, files, stability, supply } = running
-    const live = stability.segments.length + (supply.next === undefined ? 0 : 1)
+    const live = stability.segments.map(({ segment }) => segment.sizeBytes)
+    const next = supply.next ?? this.#prepared
+    if (next !== undefined) live.push(next.sizeBytes)
     return {
       mode: log.mode,
-      segments: files.closedCount + live,
+      segments: files.closedCount + live.length,
       segmentBytes,
-      sizeBytes: files.sizeBytes + live * segmentBytes,
+      sizeBytes: live.reduce((sum, sizeBytes) => sum + sizeBytes, files.sizeBytes),
       records: log.records,
       appendedBytes: log.appendedBytes,
       syncs: stability.syncs,
@@ -248,12 +256,24 @@ export class Journal implements JournalContract {
 
   // ---- ending --------------------------------------------------------------------------------------------------
 
-  close(): Promise<void> {
-    this.#closing ??= this.#close()
+  async seal(): Promise<void> {
+    this.#checkOpen()
+    const running = this.#running
+    if (running === undefined) return
+    // Lest one more segment appears behind the place that is told.
+    this.#prepared = await running.supply.end()
+    const newest = this.#prepared ?? running.stability.segments.at(-1)?.segment
+    // Beyond the highest number there is no place: the log then stays where it is, and takes no opening more.
+    if (newest === undefined || newest.number >= MAX_SEGMENT_NUMBER) return
+    this.#sealedAt = lsn(newest.number + 1, 0)
+  }
+
+  close(options: { readonly discard?: boolean } = {}): Promise<void> {
+    this.#closing ??= this.#close(options.discard ?? false)
     return this.#closing
   }
 
-  async #close(): Promise<void> {
+  async #close(discard: boolean): Promise<void> {
     // A start under way is let come to its end: it owns files.
     if (this.#starting !== undefined) await this.#starting.catch(() => undefined)
     const running = this.#running
@@ -264,24 +284,36 @@ export class Journal implements JournalContract {
       this.#fault.check()
       if (this.#isReserved) this.#reserved().cancel()
       await log.sync()
-      log.reserve(RECORD_CLOSING_MARK, running.stability.lastSeq, 0)
-      log.leave()
-      await log.sync()
+      if (!this.#isToBeDiscarded(discard)) {
+        log.reserve(RECORD_CLOSING_MARK, running.stability.lastSeq, 0)
+        log.leave()
+        await log.sync()
+      }
     } catch (error) {
       failure = error
     }
     try {
-      await this.#release(running)
+      const live = await this.#release(running)
+      // What is left of it is harmless, and found dead by the next start.
+      if (failure === undefined && this.#isToBeDiscarded(discard)) {
+        await running.files.discardAll(live).catch((cause: unknown) => {
+          this.#options.onEvent({ kind: 'recycle-failed', cause })
+        })
+      }
     } catch (error) {
       failure ??= error
     }
     if (failure !== undefined) throw failure instanceof Error ? failure : this.#fault.poison(failure)
   }
 
-  /** Gives every file and mapping back, whatever state they are in. */
-  async #release({ files, stability, supply }: Running): Promise<void> {
+  #isToBeDiscarded(discard: boolean): boolean {
+    return discard && this.#sealedAt !== undefined
+  }
+
+  /** Gives every file and mapping back, whatever state they are in. Returns the segments that were live. */
+  async #release({ files, stability, supply }: Running): Promise<readonly LiveSegment[]> {
     await stability.stop()
-    const prepared = await supply.drain()
+    const prepared = this.#prepared ?? (await supply.end())
     await files.settled()
     const live = stability.segments.map((tracked) => tracked.segment)
     if (prepared !== undefined) live.push(prepared)
@@ -292,6 +324,7 @@ export class Journal implements JournalContract {
     // What retirements gave to be recycled meanwhile.
     await files.settled()
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+    return live
   }
 
   async #closeSegment(segment: LiveSegment): Promise<void> {
@@ -339,7 +372,8 @@ export class Journal implements JournalContract {
     const last = behind.at(-1)
     const isUnused = last !== undefined && replayed.unusedNumbers.includes(last.number)
     const adopted = await files.adopt(isUnused ? last : undefined)
-    const segment = await files.create(this.#freshPlan(replayed, seqFloor))
+    // Small, since the first write waits for it; the next, larger one is made behind the writes.
+    const segment = await files.create(this.#freshPlan(replayed, seqFloor), this.#options.firstSegmentBytes)
     this.#running = this.#run(files, segment)
     this.#log = this.#running.log
     for (const closed of kept) files.addClosed(closed)
@@ -429,6 +463,10 @@ export class Journal implements JournalContract {
 
   #checkOpen(): void {
     if (this.#closing !== undefined) throw new HoltError('HOLT_CLOSED', 'the journal was closed')
+  }
+
+  get #hasEnded(): boolean {
+    return this.#closing !== undefined || this.#sealedAt !== undefined
   }
 
   #appendable(): Log {

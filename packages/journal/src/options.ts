@@ -3,6 +3,7 @@ import type { Io } from '@holt/uring-native'
 import type { JournalDurability } from './contract.js'
 import type { JournalEventListener } from './events.js'
 import {
+  DEFAULT_FIRST_SEGMENT_BYTES,
   DEFAULT_SEGMENT_BYTES,
   isSegmentSize,
   MAX_SEGMENT_BYTES,
@@ -18,6 +19,11 @@ export interface JournalOptions {
   readonly storeId: Uint8Array
   /** Size of new segments: a multiple of 4096 from 16 KiB to 128 MiB. 32 MiB by default. */
   readonly segmentBytes?: number
+  /**
+   * Size of the first segment of an opening that finds no spare: the first write waits until it is made. A multiple as of
+   * `segmentBytes`, which is larger. 4 MiB by default, or `segmentBytes` where that is less.
+   */
+  readonly firstSegmentBytes?: number
   /** What the database acknowledges at: decides whether segments are mapped or written through. */
   readonly durability: JournalDurability
   /** How long a byte stays unsynced in an `'os'` database. 1000 by default. */
@@ -46,6 +52,13 @@ export function checkOptions(options: JournalOptions): CheckedOptions {
       `segmentBytes is ${String(segmentBytes)}, expected a multiple of 4096 from ${String(MIN_SEGMENT_BYTES)} to ${String(MAX_SEGMENT_BYTES)}`,
     )
   }
+  const firstSegmentBytes = options.firstSegmentBytes ?? Math.min(segmentBytes, DEFAULT_FIRST_SEGMENT_BYTES)
+  if (!isSegmentSize(firstSegmentBytes) || firstSegmentBytes > segmentBytes) {
+    throw new HoltError(
+      'HOLT_INVALID_ARGUMENT',
+      `firstSegmentBytes is ${String(firstSegmentBytes)}, expected a multiple of 4096 from ${String(MIN_SEGMENT_BYTES)} to segmentBytes, ${String(segmentBytes)}`,
+    )
+  }
   if (options.storeId.length !== STORE_ID_BYTES) {
     throw new HoltError(
       'HOLT_INVALID_ARGUMENT',
@@ -65,6 +78,7 @@ export function checkOptions(options: JournalOptions): CheckedOptions {
     directory: options.directory,
     storeId: options.storeId.slice(),
     segmentBytes,
+    firstSegmentBytes,
     durability: options.durability,
     syncIntervalMs,
     readOnly: options.readOnly ?? false,

@@ -10,6 +10,7 @@ export class SegmentSupply {
   readonly #onReady: (segment: LiveSegment) => void
   #next: LiveSegment | undefined
   #preparing: Promise<void> | undefined
+  #hasEnded = false
 
   /** `plan` says what the next segment's header holds, at the moment it is asked. */
   constructor(
@@ -35,6 +36,7 @@ export class SegmentSupply {
    */
   prepare(): Promise<void> {
     if (this.#next !== undefined) return Promise.resolve()
+    if (this.#hasEnded) return Promise.reject(new HoltError('HOLT_CLOSED', 'the journal has ended'))
     this.#preparing ??= this.#make().finally(() => {
       this.#preparing = undefined
     })
@@ -54,8 +56,9 @@ export class SegmentSupply {
     return next
   }
 
-  /** Waits for an attempt under way and hands over what is ready, if anything. */
-  async drain(): Promise<LiveSegment | undefined> {
+  /** Makes no segment any more: waits for an attempt under way and hands over what is ready, if anything. */
+  async end(): Promise<LiveSegment | undefined> {
+    this.#hasEnded = true
     await this.#preparing?.catch(() => undefined)
     const next = this.#next
     this.#next = undefined

@@ -64,7 +64,8 @@ const ZERO_CHUNK_BYTES = 2 ** 20
 export class SegmentFiles {
   readonly #options: SegmentFilesOptions
   readonly #closed = new Map<number, ClosedSegment>()
-  #hasSpare = false
+  /** 0 without a spare. */
+  #spareBytes = 0
   #recycleBefore = 0
   #tail: Promise<unknown> = Promise.resolve()
 
@@ -79,7 +80,7 @@ export class SegmentFiles {
 
   /** Bytes of the files that are not live: closed segments and the spare. */
   get sizeBytes(): number {
-    let sum = this.#hasSpare ? this.#options.segmentBytes : 0
+    let sum = this.#spareBytes
     for (const segment of this.#closed.values()) sum += segment.sizeBytes
     return sum
   }
@@ -100,7 +101,7 @@ export class SegmentFiles {
       const { io, directory, segmentBytes } = this.#options
       const names = new Set(await io.list(directory))
       if (names.has(CREATING_NAME)) await io.remove(journalPath(directory, CREATING_NAME))
-      this.#hasSpare = false
+      this.#spareBytes = 0
       if (names.has(SPARE_NAME)) {
         const path = journalPath(directory, SPARE_NAME)
         const file = await io.open(path, { access: 'read' })
@@ -113,24 +114,24 @@ export class SegmentFiles {
         if (sizeBytes === segmentBytes) {
           // The process that gave it its name may have been killed before it synced the directory.
           await io.syncDir(directory)
-          this.#hasSpare = true
+          this.#spareBytes = segmentBytes
           return undefined
         }
         await io.remove(path)
       }
       if (unused?.sizeBytes !== segmentBytes) return undefined
-      await this.#becomeSpare(unused.path)
+      await this.#becomeSpare(unused.path, segmentBytes)
       return unused
     })
   }
 
   /**
-   * Makes a segment, headed, stable and, if so wanted, mapped.
+   * Makes a segment, headed, stable and, if so wanted, mapped: of the spare where there is one, else of `sizeBytes`.
    *
    * @throws HoltError `HOLT_NO_SPACE` (a later call may succeed), `HOLT_IO`.
    */
-  create(plan: SegmentPlan): Promise<LiveSegment> {
-    return this.#inTurn(() => this.#create(plan))
+  create(plan: SegmentPlan, sizeBytes = this.#options.segmentBytes): Promise<LiveSegment> {
+    return this.#inTurn(() => this.#create(plan, sizeBytes))
   }
 
   /** Segments wholly before the one that holds `position` become the spare or are removed, in the background. */
@@ -142,6 +143,17 @@ export class SegmentFiles {
   /** Removes files that are not part of the log, or keeps one of them as the spare. */
   discard(dead: readonly ClosedSegment[]): Promise<void> {
     return this.#inTurn(() => this.#putAway(dead))
+  }
+
+  /** Removes these segments, all closed ones and the spare, of which nobody needs anything any more. */
+  discardAll(segments: readonly { readonly path: string }[]): Promise<void> {
+    return this.#inTurn(async () => {
+      const { io, directory } = this.#options
+      for (const { path } of [...this.#closed.values(), ...segments]) await io.remove(path)
+      this.#closed.clear()
+      if (this.#spareBytes > 0) await io.remove(journalPath(directory, SPARE_NAME))
+      this.#spareBytes = 0
+    })
   }
 
   /** Resolves when nothing goes on any more. */
@@ -163,7 +175,8 @@ export class SegmentFiles {
     const { io, directory, segmentBytes } = this.#options
     for (const segment of segments) {
       try {
-        if (!this.#hasSpare && segment.sizeBytes === segmentBytes) await this.#becomeSpare(segment.path)
+        if (this.#spareBytes === 0 && segment.sizeBytes === segmentBytes)
+          await this.#becomeSpare(segment.path, segmentBytes)
         else await io.remove(segment.path)
       } catch (error) {
         // Put away by an attempt that failed later.
@@ -175,22 +188,23 @@ export class SegmentFiles {
   }
 
   /** The directory is synced before the spare may be headed: its old name must not show up with a new header. */
-  async #becomeSpare(path: string): Promise<void> {
+  async #becomeSpare(path: string, sizeBytes: number): Promise<void> {
     const { io, directory } = this.#options
     await io.rename(path, journalPath(directory, SPARE_NAME))
     await io.syncDir(directory)
-    this.#hasSpare = true
+    this.#spareBytes = sizeBytes
   }
 
-  async #create(plan: SegmentPlan): Promise<LiveSegment> {
-    const { io, directory, storeId, segmentBytes, mapped } = this.#options
+  async #create(plan: SegmentPlan, freshBytes: number): Promise<LiveSegment> {
+    const { io, directory, storeId, mapped } = this.#options
     if (plan.number > MAX_SEGMENT_NUMBER) {
       throw new HoltError(
         'HOLT_UNSUPPORTED',
         `the journal in ${directory} has used all ${String(MAX_SEGMENT_NUMBER)} segment numbers; copy the store by a backup`,
       )
     }
-    if (!this.#hasSpare) await this.#makeSpare()
+    if (this.#spareBytes === 0) await this.#makeSpare(freshBytes)
+    const segmentBytes = this.#spareBytes
     const salts: Salts = { headerSalt: this.#randomWord(), bodySalt: this.#randomWord() }
     const sparePath = journalPath(directory, SPARE_NAME)
     const spare = await io.open(sparePath, { access: 'readwrite' })
@@ -202,7 +216,7 @@ export class SegmentFiles {
     }
     const path = journalPath(directory, segmentName(plan.number))
     await io.rename(sparePath, path)
-    this.#hasSpare = false
+    this.#spareBytes = 0
     await io.syncDir(directory)
     const file = await io.open(path, { access: 'readwrite' })
     let mapping: Mapping | undefined
@@ -224,8 +238,8 @@ export class SegmentFiles {
   }
 
   /** Allocated, written with zeros to its end, synced, directory synced: an overwrite then needs no new space. */
-  async #makeSpare(): Promise<void> {
-    const { io, directory, segmentBytes } = this.#options
+  async #makeSpare(segmentBytes: number): Promise<void> {
+    const { io, directory } = this.#options
     const path = journalPath(directory, CREATING_NAME)
     try {
       const file = await io.open(path, { access: 'readwrite', create: true, truncate: true })
@@ -244,7 +258,7 @@ export class SegmentFiles {
       await io.remove(path).catch(() => undefined)
       throw error
     }
-    await this.#becomeSpare(path)
+    await this.#becomeSpare(path, segmentBytes)
   }
 
   #randomWord(): number {

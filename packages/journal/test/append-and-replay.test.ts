@@ -187,6 +187,8 @@ test('options out of range are refused', async () => {
     { segmentBytes: 8192 },
     { segmentBytes: 20_000 },
     { segmentBytes: 2 ** 28 },
+    { firstSegmentBytes: 8192 },
+    { segmentBytes: 64 * 1024, firstSegmentBytes: 128 * 1024 },
     { storeId: new Uint8Array(15) },
     { syncIntervalMs: -1 },
   ]) {

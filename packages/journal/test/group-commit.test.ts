@@ -75,7 +75,11 @@ for (const [name, durability, operation] of [
 
   test(`${name}: appends are held back when 8 MiB wait, and go on when they are written`, async () => {
     const io = new MemoryIo()
-    const journal = await startJournal(io, { durability, segmentBytes: 12 * 2 ** 20 })
+    const journal = await startJournal(io, {
+      durability,
+      segmentBytes: 12 * 2 ** 20,
+      firstSegmentBytes: 12 * 2 ** 20,
+    })
     io.hold(operation)
     const body = 2 ** 20 - 1024
     let count = 0
@@ -181,7 +185,7 @@ test('the stable mark never passes the end of a segment that was not synced', as
 test('mapped: the bytes ahead are kept populated', async () => {
   const io = new MemoryIo({ mappable: true })
   const MiB = 2 ** 20
-  const journal = await startJournal(io, { segmentBytes: 16 * MiB })
+  const journal = await startJournal(io, { segmentBytes: 16 * MiB, firstSegmentBytes: 16 * MiB })
   const populated = () => io.calls.filter((call) => call.startsWith('populate'))
   expect(populated()).toHaveLength(1)
   let covered = 0
