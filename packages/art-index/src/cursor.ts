@@ -5,7 +5,7 @@ import { COMMON_PREFIX, END, KEY } from './contract.js'
 import { corruptNode } from './corruption.js'
 import type { EntryRun } from './entry-run.js'
 import { framesAhead } from './frames-ahead.js'
-import { type Bound, delimiterOf, keyRangeOf } from './key-range.js'
+import { type Bound, copyOfBytes, delimiterOf, keyRangeOf } from './key-range.js'
 import {
   bodyBytes,
   CROSSING,
@@ -150,7 +150,9 @@ export class Cursor implements CursorContract {
     this.#delimiterFrom = options.prefix?.length ?? 0
     const stop = this.#reverse ? low : high
     this.#stop =
-      stop === undefined ? undefined : { bytes: new Uint8Array(stop.bytes), inclusive: stop.inclusive }
+      stop === undefined
+        ? undefined
+        : { bytes: copyOfBytes(stop.bytes, stop.bytes.length), inclusive: stop.inclusive }
     const start = this.#reverse ? high : low
     const length = start?.bytes.length ?? 0
     if (length > this.#scratch.length - 4) this.#growScratch(length)
@@ -180,6 +182,22 @@ export class Cursor implements CursorContract {
     this.#top = -LEVEL
     this.#stale = true
     this.#ended = false
+  }
+
+  /**
+   * Goes on where `other` is, a forward walk of the same tree that rolls nothing up: comes to what the other comes to next,
+   * and ends at the tree's end, whatever bound the other has.
+   */
+  follow(other: Cursor): void {
+    this.restart()
+    const length = other.#resumeLength
+    if (length > this.#scratch.length - 4) this.#growScratch(length)
+    const from = other.#scratch
+    const to = this.#scratch
+    for (let i = 0; i < length; i++) to[i] = from[i]
+    this.#resumeLength = length
+    this.#resumeSelf = other.#resumeSelf
+    this.#resumeBelow = other.#resumeBelow
   }
 
   /**
@@ -270,7 +288,7 @@ export class Cursor implements CursorContract {
     const stack = this.#stack
     let scratch = this.#scratch
     const { keyWords, keyView, keyBytes, starts, ends, versions, valueOffsets, valueLengths } = run
-    const { fullKeyBytes, fullValueBytes, skippedBytes } = run
+    const { fullKeyBytes, fullValueBytes, skippedBytes, withKeys } = run
     const wanted = most < run.capacity ? most : run.capacity
     const before = run.count
     let { count, keyEnd, valueSum } = run
@@ -332,23 +350,25 @@ export class Cursor implements CursorContract {
             (high & LARGE_VALUE) !== 0
           )
             break walk
-          const scratchWords = this.#scratchWords
-          // Up to 15 bytes too many, on both sides: what follows lies over them.
-          for (let from = skippedBytes >>> 2, to = keyEnd >>> 2; from << 2 < length; from += 4, to += 4) {
-            keyWords[to] = scratchWords[from]
-            keyWords[to + 1] = scratchWords[from + 1]
-            keyWords[to + 2] = scratchWords[from + 2]
-            keyWords[to + 3] = scratchWords[from + 3]
+          if (withKeys) {
+            const scratchWords = this.#scratchWords
+            // Up to 15 bytes too many, on both sides: what follows lies over them.
+            for (let from = skippedBytes >>> 2, to = keyEnd >>> 2; from << 2 < length; from += 4, to += 4) {
+              keyWords[to] = scratchWords[from]
+              keyWords[to + 1] = scratchWords[from + 1]
+              keyWords[to + 2] = scratchWords[from + 2]
+              keyWords[to + 3] = scratchWords[from + 3]
+            }
+            let at = keyEnd + length - skippedBytes
+            keyBytes[at++] = branch
+            const end = at + rest
+            let from = (child + LEAF_HEADER_BYTES) >>> 2
+            for (; at < end; at += 4) keyView.setUint32(at, u32[from++], true)
+            keyView.setUint32(end, 0, true)
+            starts[count] = keyEnd
+            ends[count] = end
+            keyEnd = (end + 3) & ~3
           }
-          let at = keyEnd + length - skippedBytes
-          keyBytes[at++] = branch
-          const end = at + rest
-          let from = (child + LEAF_HEADER_BYTES) >>> 2
-          for (; at < end; at += 4) keyView.setUint32(at, u32[from++], true)
-          keyView.setUint32(end, 0, true)
-          starts[count] = keyEnd
-          ends[count] = end
-          keyEnd = (end + 3) & ~3
           versions[count] = u32[(child >>> 2) + 1] + (high & 0x1f_ffff) * 0x1_0000_0000
           valueOffsets[count] = value
           valueLengths[count] = valueLength

@@ -25,6 +25,8 @@ export class EntryRun {
   readonly valueOffsets: Int32Array
   readonly valueLengths: Int32Array
   valueBytes: Uint8Array = new Uint8Array(0)
+  /** Whether keys are taken too; if not, `starts`, `ends` and the keys' bytes say nothing. */
+  withKeys = true
   /** Entries in it. */
   count = 0
   /** Where the next key begins. */

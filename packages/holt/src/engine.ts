@@ -28,6 +28,7 @@ import {
 import { PackedBatch } from './packed-batch.js'
 import { Reclaimer } from './reclaimer.js'
 import { ScanPages } from './scan-page.js'
+import { VisitWalks } from './visit.js'
 import { RESOLVED, TurnGuard } from './turn-guard.js'
 
 export interface EngineParts {
@@ -95,6 +96,7 @@ export class Engine {
   readonly checkpointer: Checkpointer | undefined
   readonly durability: Durability
   readonly pages: ScanPages = new ScanPages(this)
+  readonly visits: VisitWalks
   readonly asyncReads: AsyncReads
 
   readonly #start: (seqFloor: number) => Promise<void>
@@ -135,6 +137,7 @@ export class Engine {
     this.#seqFloor = parts.seq
     this.#turns = new TurnGuard(parts.io)
     this.#committed = new CommittedTree(parts.index)
+    this.visits = new VisitWalks(parts.index)
     this.reclaimer = new Reclaimer(parts.index, parts.frames, parts.checkpointer, () => {
       parts.checkpointer?.changed(parts.journal?.appendedBytes ?? 0)
     })

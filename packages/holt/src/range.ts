@@ -90,10 +90,17 @@ export function cursorOptions(treeId: number, codec: KeyCodec<unknown>, range: o
   }
 }
 
+let lastTreeId = -1
+let lastTreeIdBytes: Uint8Array = new Uint8Array(0)
+
+/** The bytes are only read, so those of the last tree serve again. */
 function treeIdBytes(treeId: number): Uint8Array {
-  const bytes = new Uint8Array(TREE_ID_BYTES)
-  writeTreeId(treeId, bytes)
-  return bytes
+  if (treeId !== lastTreeId) {
+    lastTreeIdBytes = new Uint8Array(TREE_ID_BYTES)
+    writeTreeId(treeId, lastTreeIdBytes)
+    lastTreeId = treeId
+  }
+  return lastTreeIdBytes
 }
 
 let lastDelimiter = ''

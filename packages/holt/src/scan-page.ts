@@ -17,6 +17,12 @@ import { encodeToken } from './list-token.js'
 import { withTreeId } from './range.js'
 import type { ValueCodec } from './value-encoding.js'
 
+/** What of its entries an iterator gives. */
+export const WHOLE = 0
+export const KEY_ONLY = 1
+export const VALUE_ONLY = 2
+export type EntryPart = typeof WHOLE | typeof KEY_ONLY | typeof VALUE_ONLY
+
 /** Entries that are read in one go, and where it ends before: a little above so many bytes of keys, or of values. */
 export const PAGE_ENTRIES = 128
 const PAGE_KEY_BYTES = 8_192
@@ -199,6 +205,26 @@ export class ScanPage {
 
   valueAt(index: number): unknown {
     return this.#decoded[index]
+  }
+
+  /** Appends entries `from … to` to `all`: what `entryAt`, `keyAt` or `valueAt` give one by one. */
+  append(all: unknown[], part: EntryPart, from: number, to: number): void {
+    const starts = this.#starts
+    const ends = this.#ends
+    const versions = this.#versions
+    const decoded = this.#decoded
+    const steps = this.#steps
+    const text = this.#text
+    for (let i = from; i < to; i++) {
+      if (part === VALUE_ONLY) all.push(decoded[i])
+      else if (text === undefined) all.push(part === KEY_ONLY ? this.keyAt(i) : this.entryAt(i))
+      else {
+        const key = text.substring(starts[i], ends[i])
+        if (part === KEY_ONLY) all.push(key)
+        else if (steps[i] === COMMON_PREFIX) all.push({ kind: 'prefix', prefix: key })
+        else all.push({ kind: 'key', key, value: decoded[i], version: versions[i] as Version })
+      }
+    }
   }
 
   entryAt(index: number): Entry<unknown, unknown> {

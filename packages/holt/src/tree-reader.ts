@@ -23,7 +23,8 @@ import {
   writeTreeId,
 } from './range.js'
 import type { ReadEngine } from './read-engine.js'
-import { type EntryPart, KEY_ONLY, ScanIterator, VALUE_ONLY, WHOLE } from './scan.js'
+import { type Scan, ScanIterator } from './scan.js'
+import { type EntryPart, KEY_ONLY, VALUE_ONLY, WHOLE } from './scan-page.js'
 import { assertThere, type TreeState } from './tree-state.js'
 import type { ValueCodec } from './value-encoding.js'
 
@@ -221,19 +222,19 @@ export class TreeReader<K, V, E extends ReadEngine = ReadEngine> {
   }
 
   /** Walks keys and values in byte order. Throws `HOLT_INVALID_ARGUMENT` for options that are none. */
-  scan(range: RangeOptions<K> & DelimiterOptions<K>): IterableIterator<Entry<K, V>>
-  scan(range?: RangeOptions<K>): IterableIterator<KeyEntry<K, V>>
-  scan(range: RangeOptions<K> = {}): IterableIterator<Entry<K, V>> {
+  scan(range: RangeOptions<K> & DelimiterOptions<K>): Scan<Entry<K, V>>
+  scan(range?: RangeOptions<K>): Scan<KeyEntry<K, V>>
+  scan(range: RangeOptions<K> = {}): Scan<Entry<K, V>> {
     return this.#scan(range, WHOLE, this.keyCodec, this.valueCodec)
   }
 
   /** As `scan`, keys only (with a delimiter: common prefixes too). */
-  keys(range: RangeOptions<K> & Partial<DelimiterOptions<K>> = {}): IterableIterator<K> {
+  keys(range: RangeOptions<K> & Partial<DelimiterOptions<K>> = {}): Scan<K> {
     return this.#scan(range, KEY_ONLY, this.keyCodec, undefined)
   }
 
   /** As `scan`, values only. */
-  values(range: RangeOptions<K> = {}): IterableIterator<V> {
+  values(range: RangeOptions<K> = {}): Scan<V> {
     // A common prefix has no value.
     refuseOptions(range, ['delimiter'], 'values')
     return this.#scan(range, VALUE_ONLY, undefined, this.valueCodec)
@@ -259,7 +260,7 @@ export class TreeReader<K, V, E extends ReadEngine = ReadEngine> {
       page.begin(this.id, from, this.keyCodec, this.valueCodec)
       for (;;) {
         page.fill(limit - entries.length)
-        for (let i = 0; i < page.count; i++) entries.push(page.entryAt(i) as Entry<K, V>)
+        page.append(entries, WHOLE, 0, page.count)
         if (page.failure !== undefined) throw page.failure
         if (page.ended) return { entries, next: undefined }
         if (entries.length >= limit) return { entries, next: page.hasNext() ? page.token(query) : undefined }

@@ -104,6 +104,58 @@ describe('a walk that is paused', () => {
   })
 })
 
+describe('a walk taken whole', () => {
+  let db: Db
+  let tree: Tree<string, string>
+
+  beforeEach(async () => {
+    db = await openMemory()
+    tree = await db.tree('t', { valueEncoding: 'utf8' })
+    for (let i = 0; i < MANY; i++) await tree.put(name(i), `v${String(i)}`)
+    for (const key of ['d/1', 'd/2', 'e']) await tree.put(key, 'x')
+  })
+  afterEach(async () => {
+    await db.close()
+  })
+
+  it('is what its steps would give, from where it stands, and it is over then', () => {
+    const ranges = [
+      {},
+      { reverse: true },
+      { limit: 130 },
+      { limit: 0 },
+      { prefix: 'k01' },
+      { delimiter: '/' },
+    ]
+    for (const range of ranges) {
+      for (const walks of [() => tree.scan(range), () => tree.keys(range)]) {
+        const all = [...walks()]
+        expect(walks().toArray(), JSON.stringify(range)).toEqual(all)
+        const walk = walks()
+        for (let i = 0; i < 9; i++) walk.next()
+        expect(walk.toArray(), JSON.stringify(range)).toEqual(all.slice(9))
+        expect(walk.next().done).toBe(true)
+        expect(walk.toArray()).toEqual([])
+      }
+    }
+    expect(tree.values({ prefix: 'k02' }).toArray()).toEqual([...tree.values({ prefix: 'k02' })])
+  })
+
+  it('has what was changed after its last step', async () => {
+    const walk = tree.keys({ gte: name(0) })
+    walk.next()
+    await tree.delete(name(1))
+    expect(walk.toArray()).toEqual(Array.from({ length: MANY - 2 }, (_, i) => name(i + 2)))
+  })
+
+  it('throws when the database is closed', async () => {
+    const walk = tree.scan()
+    await db.close()
+    expect(() => walk.toArray()).toThrow(/closed/)
+    expect(walk.toArray()).toEqual([])
+  })
+})
+
 describe('keys of a page', () => {
   it('come back as they were, whatever bytes stand beside each other', async () => {
     const db = await openMemory()
@@ -186,6 +238,8 @@ describe("a caller's own decoder", () => {
     expect(walk.next().done).toBe(true)
     expect(() => tree.list()).toThrow(/own/)
     expect(tree.list({ limit: 5 }).entries.length).toBe(5)
+    expect(() => tree.scan().toArray()).toThrow(/own/)
+    expect(tree.scan({ limit: 5 }).toArray().length).toBe(5)
     expect([...tree.keys()].length).toBe(20)
   })
 

@@ -67,6 +67,40 @@ describe('a visit', () => {
     expect(list({ prefix: 'x' })).toEqual([])
   })
 
+  it('tells keys at whatever entry they are asked for, and values where they lie', async () => {
+    const key = (i: number): string => `${i % 3 === 0 ? 'ü' : 'n'}/${String(i).padStart(4, '0')}`
+    for (let i = 0; i < 900; i++) await tree.put(key(i), `value ${String(i)}`)
+    const all = tree.scan().toArray()
+    const large = 'x'.repeat(9_000)
+    await tree.put(all[500].key, large)
+    // Runs of 8, 16, 32 … entries: the first few of one, none, several times the same, all from somewhere on.
+    const asked: ((i: number) => boolean)[] = [
+      (i) => i === 0,
+      (i) => i === 7 || i === 8,
+      (i) => i === 20 || i === 23 || i === 600,
+      (i) => i >= 300,
+      (i) => i % 100 === 99,
+      () => false,
+    ]
+    for (const [place, wants] of asked.entries()) {
+      let i = 0
+      const visited = tree.visitRange({}, (entry) => {
+        const { valueMemory, valueOffset, valueLength } = entry
+        const value = text(valueMemory.subarray(valueOffset, valueOffset + valueLength))
+        expect(value).toBe(i === 500 ? large : all[i].value)
+        if (wants(i)) {
+          expect([entry.key, text(entry.keyBytes), entry.key], `${String(place)}, ${String(i)}`).toEqual([
+            all[i].key,
+            all[i].key,
+            all[i].key,
+          ])
+        } else if (i % 50 === 0) expect(entry.version).toBe(tree.getRecord(all[i].key)?.version)
+        i++
+      })
+      expect([i, visited]).toEqual([all.length, all.length])
+    }
+  })
+
   it('F8.8: ends when told so, at the limit, and at limit 0 before the first', () => {
     let calls = 0
     expect(tree.visitRange({}, () => ++calls < 2)).toBe(2)

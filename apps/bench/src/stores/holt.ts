@@ -1,6 +1,6 @@
 import { open } from 'holt'
 
-import type { Store, StoreEntry, StoreOptions } from './store.js'
+import type { Store, StoreOptions } from './store.js'
 
 const REUSED_BYTES = 4_096
 
@@ -47,18 +47,13 @@ export async function openHolt({ directory, durability, cacheBytes }: StoreOptio
     async rename(from, to) {
       await tree.rename(from, to)
     },
-    list(from, limit) {
-      const entries: StoreEntry[] = []
-      for (const entry of tree.scan({ gte: from, limit })) entries.push(entry)
-      return entries
-    },
+    list: (from, limit) => tree.scan({ gte: from, limit }).toArray(),
     visit: (from, limit, visitor) =>
       tree.visitRange({ gte: from, limit }, (entry) => {
-        const { value } = entry
-        visitor(value, 0, value.length)
+        visitor(entry.valueMemory, entry.valueOffset, entry.valueLength)
       }),
-    listKeys: (from, limit) => [...tree.keys({ gte: from, limit })],
-    listDirectory: (prefix) => [...tree.keys({ prefix, delimiter: '/' })],
+    listKeys: (from, limit) => tree.keys({ gte: from, limit }).toArray(),
+    listDirectory: (prefix) => tree.keys({ prefix, delimiter: '/' }).toArray(),
     settle: () => db.checkpoint(),
     async compact() {
       await db.compact()
