@@ -152,7 +152,7 @@ export class VisitedEntry<K> {
   readonly #keys: KeyCodec<K>
   /** @internal Whether a key was asked for: runs are taken with keys from then on. */
   wantsKeys = false
-  /** To which entry of a run without keys `behind` has walked. */
+  /** To which entry of a run without keys `behind` has walked: there is one such run at most, as later ones have keys. */
   #walkedTo = NOWHERE
   /** Which entry of the run it is. */
   #at = STEP
@@ -179,7 +179,6 @@ export class VisitedEntry<K> {
     if (index === 0) {
       this.#text = undefined
       this.#gathered = undefined
-      this.#walkedTo = NOWHERE
       this.isPrefix = false
     }
     this.#at = index
