@@ -236,6 +236,19 @@ export class FrameWriter {
     this.#mayBeLonger = false
   }
 
+  /** Gives back what the slots hold behind their pages in use. Returns the bytes that brought; none where it cannot be done. */
+  async punchTails(places: readonly Mapping[]): Promise<number> {
+    const tails = places.filter(({ pages }) => pages * PAGE_BYTES < FRAME_BYTES)
+    if (tails.length === 0) return 0
+    const { allocatedBytes: before } = await this.#io.stat(this.#file)
+    for (const { diskSlot, pages } of tails) {
+      const storedBytes = pages * PAGE_BYTES
+      const from = diskSlot * FRAME_BYTES + storedBytes
+      if (!(await this.#io.punchHole(this.#file, from, FRAME_BYTES - storedBytes))) return 0
+    }
+    return Math.max(0, before - (await this.#io.stat(this.#file)).allocatedBytes)
+  }
+
   /** Writes the pages in use of each frame; what else the disk slot holds stays as it is. */
   async write(frames: readonly { readonly diskSlot: number; readonly frame: Uint8Array }[]): Promise<void> {
     const transfers = frames.map(({ diskSlot, frame }) => ({

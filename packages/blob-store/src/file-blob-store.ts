@@ -1,5 +1,5 @@
 import { dirname, join } from 'node:path'
-import { type BlobId, FRAME_BYTES, usedPages } from '@holt/blob-buf-pool'
+import { blobId, type BlobId, FRAME_BYTES, usedPages } from '@holt/blob-buf-pool'
 import { HoltError, isHoltError } from '@holt/errors'
 import type { Io } from '@holt/uring-native'
 import type {
@@ -49,6 +49,8 @@ export interface FileBlobStoreWorkerData {
 
 type Staged = Mapping | 'deleted'
 
+const FIRST_BLOB = blobId(1)
+
 /**
  * Keeps frames in two files of a directory. `blobs.dat` holds them, disk slot n at n × 512 KiB; `manifest` says which
  * blob lies in which slot.
@@ -78,6 +80,7 @@ export class FileBlobStore implements BlobStore {
   #log: ManifestLog
   #note: Uint8Array | undefined
   #foundBytes = 0
+  #punchFrom = FIRST_BLOB
   #reader: FrameReader | undefined
   #closeReader: (() => Promise<void>) | undefined
   #opening: Promise<FrameReader> | undefined
@@ -403,6 +406,10 @@ export class FileBlobStore implements BlobStore {
           this.#stage(id, place)
         },
         commit: () => this.#commit(writer, note),
+        punchFrom: this.#punchFrom,
+        punchedTo: (next) => {
+          this.#punchFrom = next ?? FIRST_BLOB
+        },
       },
       maxFrames,
     )

@@ -101,6 +101,16 @@ export class MappingTable {
     return found
   }
 
+  /** Up to `most` mapped ids, ascending, from this one on; `next` is where it goes on, if there are more. */
+  idsFrom(from: BlobId, most: number): { readonly ids: BlobId[]; readonly next: BlobId | undefined } {
+    const highest = Atomics.load(this.#control, HIGHEST)
+    const ids: BlobId[] = []
+    let id: number = from
+    for (; id <= highest && ids.length < most; id++)
+      if (Atomics.load(this.#halves, 2 * id + 1) !== 0) ids.push(blobId(id))
+    return { ids, next: id <= highest ? blobId(id) : undefined }
+  }
+
   /** Sizes of the files as the instance that writes knows them. */
   get fileBytes(): { readonly data: number; readonly manifest: number } {
     const data = Atomics.load(this.#control, DATA_SLOTS) * FRAME_BYTES

@@ -14,7 +14,13 @@ export interface VacuumParts {
   readonly stage: (id: BlobId, place: Mapping) => void
   /** Commits what is staged, with the note of the last flush. */
   readonly commit: () => Promise<void>
+  /** The blob whose slot is the next to be punched, and where that goes on: `undefined` when all were. */
+  readonly punchFrom: BlobId
+  readonly punchedTo: (next: BlobId | undefined) => void
 }
+
+/** A hole costs so much less than to move a frame. */
+const PUNCHES_PER_MOVE = 16
 
 interface Move {
   readonly id: BlobId
@@ -24,7 +30,8 @@ interface Move {
 
 /**
  * Moves the frames of the highest disk slots into the lowest free ones, up to `maxFrames` of them, then cuts off the end
- * of the data file that no slot in use reaches.
+ * of the data file that no slot in use reaches. When nothing is left to move, it gives back what lies behind the pages in
+ * use of each disk slot, some slots a step: a frame was given room for all of its pages.
  *
  * Only ever copies: the moved frames, byte for byte the same, are committed by one record of the manifest like any other
  * write, so that before it the old places count, all still whole, and after it the new ones. Only then the old places
@@ -45,11 +52,13 @@ export async function vacuumStep(parts: VacuumParts, maxFrames: number): Promise
   }
   const before = writer.sizeBytes
   await writer.cutOff(slots.reach)
-  return {
-    movedFrames: moves.length,
-    freedBytes: before - writer.sizeBytes,
-    isDone: moves.length === 0,
-  }
+  const cutBytes = before - writer.sizeBytes
+  if (moves.length > 0) return { movedFrames: moves.length, freedBytes: cutBytes, isDone: false }
+  const { ids, next } = mapping.idsFrom(parts.punchFrom, maxFrames * PUNCHES_PER_MOVE)
+  // A free slot's pages are whatever they were: the next frame there needs them.
+  const punchedBytes = await writer.punchTails(ids.flatMap((id) => mapping.get(id) ?? []))
+  parts.punchedTo(next)
+  return { movedFrames: 0, freedBytes: cutBytes + punchedBytes, isDone: next === undefined }
 }
 
 /** Takes a free slot for each move. */

@@ -10,7 +10,7 @@ export interface VacuumOptions {
 export interface VacuumReport {
   /** Frames that were moved towards the start of the data file. */
   readonly movedFrames: number
-  /** Bytes by which the files of the image became shorter. */
+  /** Bytes that the files of the image gave back to the system. */
   readonly freedBytes: number
 }
 

@@ -33,7 +33,7 @@ describe.each([true, false])('vacuum, the I/O worker a thread: %s', (thread) => 
     const seen: VacuumReport[] = []
     const report = await db.vacuum({ onProgress: (progress) => seen.push(progress) })
     const after = (await size('blobs.dat')) + (await size('manifest'))
-    expect(report.freedBytes).toBe(before - after)
+    expect(report.freedBytes).toBeGreaterThanOrEqual(before - after)
     expect(report.movedFrames).toBeGreaterThan(0)
     expect(seen.at(-1)).toEqual(report)
     const verified = await db.verify()
@@ -48,6 +48,22 @@ describe.each([true, false])('vacuum, the I/O worker a thread: %s', (thread) => 
     const again = await db.tree('t')
     expect(again.count()).toEqual({ keys: 333, valueBytes: 33_300, exact: true })
     for (let i = 4; i < 3_000; i += 9) expect(again.get(key(i))?.[99]).toBe(i & 0xff)
+  })
+
+  it('gives back what lies behind the pages in use, where the system can', async () => {
+    await db.vacuum()
+    const { blocks } = await stat(join(path, 'blobs.dat'))
+    const { blobIds } = await db.verify()
+    // Frames of this test have 4 pages and their header's.
+    const most = db.stats().io.kind === 'uring' ? 6 * 4096 : 2 ** 19
+    expect(blocks * 512).toBeLessThanOrEqual(blobIds.length * most)
+    expect(await db.vacuum()).toEqual({ movedFrames: 0, freedBytes: 0 })
+    for (let i = 0; i < 3_000; i++) await tree.put(key(i), new Uint8Array(100).fill(i))
+    await db.checkpoint()
+    await db.close()
+    db = await open(path, options)
+    expect((await db.verify()).problems).toEqual([])
+    expect((await db.tree('t')).count().keys).toBe(3_000)
   })
 
   it('lets reads and writes go on', async () => {

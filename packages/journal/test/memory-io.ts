@@ -315,6 +315,7 @@ export class MemoryIo implements Io {
   readMany = (_file: IoFile, _transfers: readonly Transfer[]): Promise<void> => unused()
   writeMany = (_file: IoFile, _transfers: readonly Transfer[]): Promise<void> => unused()
   writeManyAndSync = (_file: IoFile, _transfers: readonly Transfer[]): Promise<void> => unused()
+  punchHole = (): Promise<boolean> => unused()
   truncate = (): Promise<void> => unused()
   blockSize = (): number => unused()
   readSync = (): void => unused()

@@ -12,6 +12,7 @@ export type SimOperation =
   | 'writeDsync'
   | 'sync'
   | 'allocate'
+  | 'punchHole'
   | 'truncate'
   | 'map'
   | 'unmap'

@@ -167,6 +167,16 @@ export class SimFile {
     return this.pagesToAllocate(offsetBytes, lengthBytes) === 0
   }
 
+  /** Zeros in the range as far as the file reaches; pages that lie wholly in it have no space any more. */
+  punchHole(offsetBytes: number, lengthBytes: number): void {
+    const endBytes = Math.min(offsetBytes + lengthBytes, this.sizeBytes)
+    if (endBytes > offsetBytes) this.write(offsetBytes, new Uint8Array(endBytes - offsetBytes))
+    for (const page of this.#allocated) {
+      const isWithin = page * SIM_PAGE_BYTES >= offsetBytes
+      if (isWithin && (page + 1) * SIM_PAGE_BYTES <= offsetBytes + lengthBytes) this.#allocated.delete(page)
+    }
+  }
+
   truncate(sizeBytes: number): void {
     this.#changes++
     if (sizeBytes < this.sizeBytes) {

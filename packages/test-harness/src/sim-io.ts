@@ -383,6 +383,18 @@ export class SimIo implements Io {
     await own.track(() => this.#change(own, 'allocate', 'fallocate', run))
   }
 
+  async punchHole(file: IoFile, offsetBytes: number, lengthBytes: number): Promise<boolean> {
+    const own = this.#own(file)
+    checkRange(offsetBytes, lengthBytes)
+    this.#counters.otherOperations++
+    if (lengthBytes === 0) return true
+    const run = (state: DiskState): void => {
+      state.file(own.inode).punchHole(offsetBytes, lengthBytes)
+    }
+    await own.track(() => this.#change(own, 'punchHole', 'fallocate', run))
+    return true
+  }
+
   async truncate(file: IoFile, sizeBytes: number): Promise<void> {
     const own = this.#own(file)
     checkLength(sizeBytes, 'a size')

@@ -56,7 +56,7 @@ export interface FsIoOptions {
 
 /**
  * {@link Io} over node:fs: portable, on node's thread pool. `direct` is taken and has no effect but the rule about
- * multiples; `map` and `lock` answer `undefined`. `allocate` writes zeros where the file grows, and leaves holes in the
+ * multiples; `map` and `lock` answer `undefined`, `punchHole` false. `allocate` writes zeros where the file grows, and leaves holes in the
  * part that is there as they are; `writeSync` and `writeDsyncSync` into a range that is being allocated may be lost.
  */
 export class FsIo implements Io {
@@ -206,6 +206,13 @@ export class FsIo implements Io {
     checkRange(offsetBytes, lengthBytes)
     this.#counters.otherOperations++
     await own.trackAllocation(() => this.#extend(own, offsetBytes, offsetBytes + lengthBytes))
+  }
+
+  async punchHole(file: IoFile, offsetBytes: number, lengthBytes: number): Promise<boolean> {
+    this.#own(file)
+    checkRange(offsetBytes, lengthBytes)
+    // Node has no call for it.
+    return Promise.resolve(false)
   }
 
   async truncate(file: IoFile, sizeBytes: number): Promise<void> {

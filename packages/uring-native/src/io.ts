@@ -170,6 +170,12 @@ export interface Io {
   syncAfter(file: IoFile, delayMs: number): ScheduledSync
   /** Reserves space for the range and extends the file over it; the new bytes read as zeros. Of no bytes: nothing. */
   allocate(file: IoFile, offsetBytes: number, lengthBytes: number): Promise<void>
+  /**
+   * Gives the space of the range back to the file system, as far as its blocks lie wholly in it. Like a write of zeros that
+   * never makes the file longer: the range reads as zeros at once, and for good after a sync. Resolves to false, with
+   * nothing changed, where this Io or the file system cannot.
+   */
+  punchHole(file: IoFile, offsetBytes: number, lengthBytes: number): Promise<boolean>
   truncate(file: IoFile, sizeBytes: number): Promise<void>
   /**
    * Maps the first `lengthBytes` of the file, all of which must be allocated. `undefined` where stored bytes might not

@@ -4,7 +4,7 @@ import { HoltError } from '@holt/errors'
 
 import type { FileStat } from './io.js'
 import { errnoName } from './native-errno.js'
-import { FSYNC_DATASYNC, OPCODE, pathBytes } from './ring-operations.js'
+import { FALLOCATE_PUNCH_HOLE, FSYNC_DATASYNC, OPCODE, pathBytes } from './ring-operations.js'
 import type { RingOperation } from './ring-operations.js'
 import type { RingQueue } from './ring-queue.js'
 import type { TransferFile } from './ring-transfer.js'
@@ -56,6 +56,11 @@ export class RingCalls {
 
   async allocate(file: TransferFile, offsetBytes: number, lengthBytes: number): Promise<void> {
     await this.#call('fallocate', file.path, { fd: file.fd, offset: offsetBytes, start: lengthBytes })
+  }
+
+  async punchHole(file: TransferFile, offsetBytes: number, lengthBytes: number): Promise<void> {
+    const range = { offset: offsetBytes, start: lengthBytes, length: FALLOCATE_PUNCH_HOLE }
+    await this.#call('fallocate', file.path, { fd: file.fd, ...range })
   }
 
   async truncate(file: TransferFile, sizeBytes: number): Promise<void> {

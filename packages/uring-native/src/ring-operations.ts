@@ -22,6 +22,9 @@ export type Opcode = (typeof OPCODE)[keyof typeof OPCODE]
 /** Of fsync: file data and what is needed to read it back, no more. */
 export const FSYNC_DATASYNC = 1
 
+/** Of fallocate: give space back, and leave the size as it is. */
+export const FALLOCATE_PUNCH_HOLE = 0b11
+
 /** One operation for the kernel, and who hears of its result. Numbers that it does not use are 0. */
 export interface RingOperation {
   readonly opcode: Opcode
@@ -32,7 +35,7 @@ export interface RingOperation {
   offset: number
   /** Of read and write: where in `bytes`. Of fallocate: how many bytes. */
   start: number
-  /** Of read and write: how many bytes. Of openat: the mode. Of statx: the mask. */
+  /** Of read and write: how many bytes. Of openat and fallocate: the mode. Of statx: the mask. */
   length: number
   readonly flags: number
   /** What is read into or written from; a path that ends with NUL; the statx result. */

@@ -247,6 +247,20 @@ export class UringIo implements Io {
     if (lengthBytes > 0) await own.track(this.#allocate(own, offsetBytes, lengthBytes))
   }
 
+  async punchHole(file: IoFile, offsetBytes: number, lengthBytes: number): Promise<boolean> {
+    const own = this.#own(file)
+    checkRange(offsetBytes, lengthBytes)
+    this.#counters.otherOperations++
+    if (lengthBytes === 0) return true
+    try {
+      await own.track(this.#calls.punchHole(own, offsetBytes, lengthBytes))
+      return true
+    } catch (error) {
+      if (isHoltError(error) && error.errno === 'EOPNOTSUPP') return false
+      throw error
+    }
+  }
+
   async truncate(file: IoFile, sizeBytes: number): Promise<void> {
     const own = this.#own(file)
     checkLength(sizeBytes, 'a size')

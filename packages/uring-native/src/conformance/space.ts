@@ -50,6 +50,43 @@ export function spaceTests({ test }: Suite): void {
     for (let i = 0; i < 30; i++) sameBytes(found.subarray(i * 40_000, i * 40_000 + 4096), pattern(4096, i))
   })
 
+  test('punchHole makes zeros of the range and gives its space back, or changes nothing and says so', async ({
+    io,
+    file,
+  }) => {
+    const size = 256 * 1024
+    const opened = await file('punched', pattern(size))
+    await io.sync(opened)
+    const before = await io.stat(opened)
+    const expected = pattern(size).slice()
+    const punched = await io.punchHole(opened, 64 * 1024, 128 * 1024)
+    if (punched) expected.fill(0, 64 * 1024, 192 * 1024)
+    sameBytes(await contents(io, opened), expected)
+    await io.sync(opened)
+    const after = await io.stat(opened)
+    assert.equal(after.sizeBytes, size)
+    const givenBack = before.allocatedBytes - after.allocatedBytes
+    if (punched) assert.ok(givenBack >= 64 * 1024, `gave back ${String(givenBack)}`)
+    // A range that begins and ends within blocks, and what is written over a hole.
+    assert.equal(await io.punchHole(opened, 1000, 10_000), punched)
+    if (punched) expected.fill(0, 1000, 11_000)
+    sameBytes(await contents(io, opened), expected)
+    await io.write(opened, 100_000, pattern(5000, 7))
+    expected.set(pattern(5000, 7), 100_000)
+    sameBytes(await contents(io, opened), expected)
+  })
+
+  test('punchHole never changes the size of the file', async ({ io, file }) => {
+    const opened = await file('end', pattern(10_000))
+    const punched = await io.punchHole(opened, 8192, 100_000)
+    const expected = pattern(10_000).slice()
+    if (punched) expected.fill(0, 8192)
+    sameBytes(await contents(io, opened), expected)
+    await io.punchHole(opened, 1_000_000, 4096)
+    await io.punchHole(opened, 0, 0)
+    sameBytes(await contents(io, opened), expected)
+  })
+
   test('truncate cuts the file, and what it grows again reads as zeros', async ({ io, file }) => {
     const opened = await file('cut', pattern(10_000))
     await io.truncate(opened, 5000)
@@ -62,7 +99,7 @@ export function spaceTests({ test }: Suite): void {
     assert.equal((await io.stat(opened)).sizeBytes, 0)
   })
 
-  test('allocate and truncate refuse sizes that are no whole numbers from 0 to 2^53 - 1', async ({
+  test('allocate, punchHole and truncate refuse sizes that are no whole numbers from 0 to 2^53 - 1', async ({
     io,
     file,
   }) => {
@@ -73,6 +110,8 @@ export function spaceTests({ test }: Suite): void {
       await rejects(() => io.truncate(opened, size), 'HOLT_INVALID_ARGUMENT', what)
       await rejects(() => io.allocate(opened, size, 1), 'HOLT_INVALID_ARGUMENT', what)
       await rejects(() => io.allocate(opened, 0, size), 'HOLT_INVALID_ARGUMENT', what)
+      await rejects(() => io.punchHole(opened, size, 1), 'HOLT_INVALID_ARGUMENT', what)
+      await rejects(() => io.punchHole(opened, 0, size), 'HOLT_INVALID_ARGUMENT', what)
       await rejects(() => io.map(opened, size), 'HOLT_INVALID_ARGUMENT', what)
     }
     const last = Number.MAX_SAFE_INTEGER
