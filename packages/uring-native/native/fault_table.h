@@ -23,6 +23,7 @@ enum FaultPoint : uint32_t {
   kFaultPinMemory = 265,  // asking whether the engine lets memory be held
   kFaultRingTake = 266,   // handing over to a ring: the kernel takes so many entries at most
   kFaultRingDrain = 267,  // at the end of a ring: cancelling what the kernel still has, and waiting for it
+  kFaultRingWorkFlag = 268,  // the kernel's flag for work that waits stays up with nothing behind it
 };
 
 enum class FaultKind : uint32_t { kNone = 0, kErrno = 1, kShort = 2, kDrop = 3 };

@@ -28,6 +28,10 @@ constexpr uint32_t kSetupSingleIssuer = 1u << 12;
 constexpr uint32_t kSetupDeferTaskrun = 1u << 13;
 constexpr uint32_t kFeatSingleMmap = 1u << 0;
 constexpr uint32_t kFeatExtArg = 1u << 8;
+// The kernel runs 20 pieces of work in a call that waits for nothing.
+constexpr uint32_t kWorkPerLook = 16;
+constexpr uint32_t kSpareLooks = 2;
+
 constexpr uint32_t kEnterGetEvents = 1u << 0;
 constexpr uint32_t kEnterWakeUp = 1u << 1;
 constexpr uint32_t kEnterWaitForRoom = 1u << 2;
@@ -468,13 +472,19 @@ bool Ring::HasPendingWork() const {
 }
 
 void Ring::Harvest(std::vector<RingCompletion>* completions) {
-  do {
-    SetEventFdEnabled(false);
-    if ((LoadAcquire(sqFlags_) & (kSqTaskrun | kSqCqOverflow)) != 0) EnterKernel(0, 0, kEnterGetEvents);
-    TakeCompletions(completions);
-    SetEventFdEnabled(true);
-    // Work that was added while the signal was off would never be signalled: look again now that it is on.
-  } while (HasPendingWork());
+  SetEventFdEnabled(false);
+  RunWork(completions);
+  SetEventFdEnabled(true);
+  if (NextFault(kFaultRingWorkFlag).kind != FaultKind::kNone) __atomic_fetch_or(sqFlags_, kSqTaskrun, __ATOMIC_RELEASE);
+  // Work that was added while the signal was off would never be signalled: look again now that it is on. What is added
+  // from here on signals. Not until the flag is down: the kernel adds work and raises the flag for it in two steps, and
+  // when the work was run between them the flag stays up with nothing behind it. Each look runs some twenty pieces.
+  for (uint32_t looks = kSpareLooks + owned() / kWorkPerLook; looks > 0 && HasPendingWork(); looks--) RunWork(completions);
+}
+
+void Ring::RunWork(std::vector<RingCompletion>* completions) {
+  if ((LoadAcquire(sqFlags_) & (kSqTaskrun | kSqCqOverflow)) != 0) EnterKernel(0, 0, kEnterGetEvents);
+  TakeCompletions(completions);
 }
 
 void Ring::Wait(double timeoutMs, uint32_t atLeast) {

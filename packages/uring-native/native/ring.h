@@ -152,6 +152,8 @@ class Ring {
   const RegisteredBuffer* FindBuffer(uint64_t address, uint32_t length) const;
   void TakeCompletions(std::vector<RingCompletion>* completions);
   void SetEventFdEnabled(bool enabled);
+  // Lets the kernel run what it has put off for this thread, and takes completions.
+  void RunWork(std::vector<RingCompletion>* completions);
   bool HasPendingWork() const;
 
   int ringFd_ = -1;

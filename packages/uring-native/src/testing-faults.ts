@@ -28,6 +28,8 @@ const POINTS = {
   ringTake: 266,
   /** At the end of a ring: cancelling what the kernel still has, and waiting for it. */
   ringDrain: 267,
+  /** Taking completions: with any errno, the kernel's flag for work that waits is up though there is none. */
+  ringWorkFlag: 268,
 } as const
 
 const KINDS = { errno: 1, short: 2, drop: 3 } as const

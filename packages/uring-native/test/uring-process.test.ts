@@ -91,6 +91,12 @@ describe.skipIf(unavailable)('a process with a UringIo', () => {
     })
   })
 
+  test('goes on when the kernel’s flag for work that waits stays up with nothing behind it', async () => {
+    await inDirectory(async (directory) => {
+      expect(await node('workFlagStaysUp', directory)).toEqual({ code: 0, output: 'true\n' })
+    })
+  })
+
   test('stays until a delayed sync that was cancelled too late is over', async () => {
     await inDirectory(async (directory) => {
       expect(await node('cancelledTooLate', directory)).toEqual({ code: 0, output: 'settled\n' })

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 
 import { Ring, UringIo, openIo } from '../../dist/index.js'
+import { armFaults, disarmFaults, faultHits } from '../../dist/testing-faults.js'
 
 const [scenario, directory] = process.argv.slice(2)
 const descriptors = () => readdirSync('/proc/self/fd').length
@@ -159,6 +160,21 @@ const scenarios = {
       await io.writeDsync(file, 0, bytes)
       say('log thread done')
     })
+  },
+
+  /** After every look the kernel's flag says that there is more to do. */
+  async workFlagStaysUp() {
+    const io = UringIo.create()
+    const file = await openFile(io, 'file')
+    armFaults([{ at: 'ringWorkFlag', errno: 'EIO', calls: Infinity }])
+    await io.write(file, 0, new Uint8Array(100).fill(7))
+    const bytes = new Uint8Array(50)
+    io.readManySync(file, [{ offsetBytes: 50, bytes }])
+    await io.readMany(file, [{ offsetBytes: 0, bytes }])
+    await pause(5)
+    say(`${faultHits()[0] > 2 && bytes.every((byte) => byte === 7)}`)
+    disarmFaults()
+    await io.dispose()
   },
 
   /** The delayed sync has begun, or is done, and the event loop has not heard of it. */
