@@ -33,6 +33,8 @@ import {
 } from './node-search.js'
 
 const children = createChildList()
+/** Above this `copyWithin` is faster than a loop. */
+const LONGEST_LOOP_WORDS = 256
 
 /** u32 index of a node. */
 export function nodeAt(base: number, ref: number): number {
@@ -246,27 +248,31 @@ function freeTail(views: FrameViews, base: number, ref: number, units: number, k
 
 /** Takes `cut` bytes off the front of the path of a node of any type, in place. */
 export function cutFront(views: FrameViews, base: number, ref: number, cut: number): void {
-  const { u8, u32 } = views
+  const { u32 } = views
   const node = nodeAt(base, ref)
   const word = u32[node]
   const type = word & 7
   if (type >= NODE4) {
     const prefixLength = word >>> 16
     const prefix = node * 4 + (type === CROSSING ? CROSSING_BYTES : bodyBytes(type))
-    u8.copyWithin(prefix, prefix + cut, prefix + prefixLength)
+    writeKeyBytes(u32, prefix >>> 2, u32, prefix + cut, prefixLength - cut)
     u32[node] = word - (cut << 16)
     freeTail(views, base, ref, nodeUnits(type, prefixLength), nodeUnits(type, prefixLength - cut))
     return
   }
   const restLength = (word >>> 3) & 0x1fff
   const valueLength = word >>> 16
-  const rest = node * 4 + LEAF_HEADER_BYTES
   const kept = restLength - cut
-  u8.copyWithin(rest, rest + cut, rest + restLength)
-  for (let i = kept; (i & 3) !== 0; i++) u8[rest + i] = 0
-  const value = rest + ((restLength + 3) & ~3)
-  const movedValue = rest + ((kept + 3) & ~3)
-  if (movedValue !== value) u8.copyWithin(movedValue, value, value + valueLength)
+  const rest = node + (LEAF_HEADER_BYTES >>> 2)
+  // Word by word to lower places, so nothing is overwritten before it is read. `copyWithin` would cost more than all else here.
+  writeKeyBytes(u32, rest, u32, rest * 4 + cut, kept)
+  const moved = (kept + 3) >>> 2
+  const held = (restLength + 3) >>> 2
+  if (moved !== held) {
+    const words = (valueLength + 3) >>> 2
+    if (words > LONGEST_LOOP_WORDS) u32.copyWithin(rest + moved, rest + held, rest + held + words)
+    else for (let i = 0; i < words; i++) u32[rest + moved + i] = u32[rest + held + i]
+  }
   u32[node] = word - (cut << 3)
   freeTail(views, base, ref, leafUnits(restLength, valueLength), leafUnits(kept, valueLength))
 }
