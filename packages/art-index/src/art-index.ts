@@ -131,6 +131,18 @@ export class ArtIndex implements ArtIndexContract {
     return this.#tree.changes
   }
 
+  /**
+   * The words in which the value of the last {@link put} lies, from {@link putAt} on, if its leaf holds it. Good until the
+   * next change.
+   */
+  get putWords(): Uint32Array | undefined {
+    return this.#value.writtenWords
+  }
+
+  get putAt(): number {
+    return this.#value.writtenAt
+  }
+
   /** Bytes of the longest key that `put` takes. */
   get maxKeyBytes(): number {
     return this.#tree.maxKeyBytes

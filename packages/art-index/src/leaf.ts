@@ -16,6 +16,9 @@ export class ValueSource {
   #words: Uint32Array = EMPTY_WORDS
   offset = 0
   length = 0
+  /** Where {@link copyTo} last put the value, as words; undefined until it has. */
+  writtenWords: Uint32Array | undefined
+  writtenAt = 0
 
   set(bytes: Uint8Array, offset: number, length: number): void {
     if (bytes !== this.bytes) {
@@ -26,12 +29,15 @@ export class ValueSource {
     }
     this.offset = offset
     this.length = length
+    this.writtenWords = undefined
   }
 
   /** Copies the value to byte `to`, a multiple of 4. */
   copyTo(views: FrameViews, to: number): void {
     const { u8, u32 } = views
     const { bytes, offset, length } = this
+    this.writtenWords = u32
+    this.writtenAt = to >>> 2
     const words = this.#words
     // The lengths differ when a resizable buffer has grown or shrunk since the view was made.
     if (words.length === bytes.length >>> 2 && length >= 8 && length <= 1_024) {

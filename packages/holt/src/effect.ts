@@ -1,12 +1,14 @@
+import type { ArtIndex } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
 import type { JournalContract, RecordType, ReplayedRecord } from '@holt/journal'
+import { copyWords, LARGEST_WORDWISE } from './copy-words.js'
 import { decodePackedBatch, PACKED_BATCH_RECORD } from './packed-batch.js'
 
 /**
  * What a write came to once its conditions were resolved: the only thing the journal keeps, so that replay is exact.
  *
  * ```
- * put            type 16   key length u16 | key | value
+ * put            type 16   key length u32 | key, padded with zeros to a multiple of 4 | value
  * delete         type 17   key
  * batch          type 18   count u32, then each: kind u8 | key length u16 | key, then by kind
  *                            0 put            value length u32 | value
@@ -45,7 +47,7 @@ const BATCH_HEAD_BYTES = 4
 export function effectsBytes(effects: readonly Effect[]): number {
   const only = effects.at(0)
   if (effects.length === 1 && only !== undefined) {
-    if (only.kind === 'put') return 2 + only.key.length + only.value.length
+    if (only.kind === 'put') return putBytes(only.key.length, only.value.length)
     return only.kind === 'movePrefix' ? 2 + only.key.length + only.to.length : only.key.length
   }
   let bytes = BATCH_HEAD_BYTES
@@ -62,54 +64,67 @@ export function appendEffects(journal: JournalContract, seq: number, effects: re
   const only = effects.at(0)
   if (only === undefined) return
   if (effects.length > 1) appendBatch(journal, seq, effects)
-  else if (only.kind === 'put')
-    appendPut(journal, seq, only.key, only.key.length, only.value, 0, only.value.length)
+  else if (only.kind === 'put') appendPutEffect(journal, seq, only.key, only.value)
   else if (only.kind === 'movePrefix') appendMovePrefix(journal, seq, only.key, only.to)
-  else if (only.kind === 'deletePrefix')
-    appendKey(journal, DELETE_PREFIX_RECORD, seq, only.key, only.key.length)
-  else appendDelete(journal, seq, only.key, only.key.length)
+  else appendKey(journal, only.kind === 'deletePrefix' ? DELETE_PREFIX_RECORD : DELETE_RECORD, seq, only.key)
 }
 
 export function putBytes(keyLength: number, valueLength: number): number {
-  return 2 + keyLength + valueLength
+  return PUT_HEAD_BYTES + ((keyLength + 3) & ~3) + valueLength
 }
 
+/**
+ * Appends the put that the index has just done: its key lies in the index's scratch buffer, and the value, when its leaf
+ * holds it, is copied from there by words; else it is `source[offset … + length)`.
+ */
 export function appendPut(
   journal: JournalContract,
   seq: number,
-  key: Uint8Array,
+  index: ArtIndex,
   keyLength: number,
   source: Uint8Array,
   sourceOffset: number,
   sourceLength: number,
 ): void {
-  journal.reserve(PUT_RECORD, seq, 2 + keyLength + sourceLength)
-  const { body, bodyOffset } = journal
-  body[bodyOffset] = keyLength
-  body[bodyOffset + 1] = keyLength >>> 8
-  copy(key, 0, keyLength, body, bodyOffset + 2)
-  copy(source, sourceOffset, sourceLength, body, bodyOffset + 2 + keyLength)
+  journal.reserve(PUT_RECORD, seq, putBytes(keyLength, sourceLength))
+  const { bodyWords, bodyOffset } = journal
+  const start = bodyOffset >>> 2
+  bodyWords[start] = keyLength
+  copyWords(index.keyWords, 0, keyLength, bodyWords, start + 1)
+  const valueAt = start + 1 + ((keyLength + 3) >>> 2)
+  const { putWords, putAt } = index
+  if (putWords !== undefined && sourceLength <= LARGEST_WORDWISE)
+    copyWords(putWords, putAt, sourceLength, bodyWords, valueAt)
+  else setBytes(journal.body, valueAt * 4, source, sourceOffset, sourceLength)
   journal.leave()
 }
 
+/** Appends the delete of the key that lies in the index's scratch buffer. */
 export function appendDelete(
   journal: JournalContract,
   seq: number,
-  key: Uint8Array,
+  index: ArtIndex,
   keyLength: number,
 ): void {
-  appendKey(journal, DELETE_RECORD, seq, key, keyLength)
+  journal.reserve(DELETE_RECORD, seq, keyLength)
+  copyWords(index.keyWords, 0, keyLength, journal.bodyWords, journal.bodyOffset >>> 2)
+  journal.leave()
 }
 
-function appendKey(
-  journal: JournalContract,
-  type: RecordType,
-  seq: number,
-  key: Uint8Array,
-  keyLength: number,
-): void {
-  journal.reserve(type, seq, keyLength)
-  copy(key, 0, keyLength, journal.body, journal.bodyOffset)
+function appendPutEffect(journal: JournalContract, seq: number, key: Uint8Array, value: Uint8Array): void {
+  journal.reserve(PUT_RECORD, seq, putBytes(key.length, value.length))
+  const { body, bodyOffset } = journal
+  const keyAt = putUint32(body, bodyOffset, key.length)
+  body.set(key, keyAt)
+  const valueAt = keyAt + ((key.length + 3) & ~3)
+  body.fill(0, keyAt + key.length, valueAt)
+  body.set(value, valueAt)
+  journal.leave()
+}
+
+function appendKey(journal: JournalContract, type: RecordType, seq: number, key: Uint8Array): void {
+  journal.reserve(type, seq, key.length)
+  journal.body.set(key, journal.bodyOffset)
   journal.leave()
 }
 
@@ -138,12 +153,10 @@ function appendBatch(journal: JournalContract, seq: number, effects: readonly Ef
   journal.leave()
 }
 
-/** Below this many bytes a loop is faster than the call of `set` and the view it needs. */
-const LOOP_BYTES = 64
+const PUT_HEAD_BYTES = 4
 
-function copy(from: Uint8Array, fromOffset: number, length: number, to: Uint8Array, toOffset: number): void {
-  if (length <= LOOP_BYTES) for (let i = 0; i < length; i++) to[toOffset + i] = from[fromOffset + i]
-  else to.set(from.subarray(fromOffset, fromOffset + length), toOffset)
+function setBytes(to: Uint8Array, at: number, from: Uint8Array, offset: number, length: number): void {
+  to.set(offset === 0 && length === from.length ? from : from.subarray(offset, offset + length), at)
 }
 
 /** Writes the length, unless it follows from the record's, and the key; returns where it ends. */
@@ -183,13 +196,12 @@ export function decodeEffects(record: ReplayedRecord): Effect[] {
     if (bytes === 1) return view.getUint8(at - 1)
     return bytes === 2 ? view.getUint16(at - 2, true) : view.getUint32(at - 4, true)
   }
-  const put = (valueBytes: () => number): Effect => {
-    const key = take(number(2))
-    return { kind: 'put', key, value: take(valueBytes()) }
-  }
   const effects: Effect[] = []
   if (record.type === PUT_RECORD) {
-    effects.push(put(() => body.length - at))
+    const key = take(number(4))
+    for (const byte of take(-key.length & 3))
+      if (byte !== 0) throw malformed(record, 'its padding is not zero')
+    effects.push({ kind: 'put', key, value: take(body.length - at) })
   } else if (record.type === DELETE_RECORD) {
     effects.push({ kind: 'delete', key: take(body.length) })
   } else if (record.type === BATCH_RECORD) {
@@ -197,7 +209,7 @@ export function decodeEffects(record: ReplayedRecord): Effect[] {
       const number1 = number(1)
       const kind = KINDS.at(number1)
       if (kind === undefined) throw malformed(record, `it holds an effect of kind ${String(number1)}`)
-      if (kind === 'put') effects.push(put(() => number(4)))
+      if (kind === 'put') effects.push({ kind, key: take(number(2)), value: take(number(4)) })
       else if (kind === 'movePrefix') effects.push({ kind, key: take(number(2)), to: take(number(2)) })
       else effects.push({ kind, key: take(number(2)) })
     }

@@ -12,6 +12,7 @@ import { HoltError, isHoltError } from '@holt/errors'
 import type { JournalContract } from '@holt/journal'
 import type { Io } from '@holt/uring-native'
 import { AsyncReads } from './async-reads.js'
+import { wordsOfSegment } from './copy-words.js'
 import type { Durability } from './durability.js'
 import { applyEffect } from './apply-effect.js'
 import { CommittedTree } from './committed-tree.js'
@@ -216,7 +217,7 @@ export class Engine {
       const seq = this.#seq + 1
       if (this.#tryPut(keyLength, source, offset, length, seq)) {
         this.#seq = seq
-        if (journal !== undefined) appendPut(journal, seq, index.key, keyLength, source, offset, length)
+        if (journal !== undefined) appendPut(journal, seq, index, keyLength, source, offset, length)
         return this.#acknowledge(durability)
       }
     }
@@ -234,7 +235,7 @@ export class Engine {
       if (deleted === false) return Promise.resolve(false)
       if (deleted === true) {
         const seq = ++this.#seq
-        if (journal !== undefined) appendDelete(journal, seq, index.key, keyLength)
+        if (journal !== undefined) appendDelete(journal, seq, index, keyLength)
         return this.#acknowledgedWith(true, durability)
       }
     }
@@ -295,12 +296,14 @@ export class Engine {
     }
     if (index.foundLarge) return undefined
     const { foundBytes, foundOffset, foundLength } = index
+    const foundWords = wordsOfSegment(this.frames.slab, foundBytes)
+    if (foundWords === undefined) return undefined
     const batch = this.takePackedBatch()
     try {
       batch.addDeleteOf(index.keyWords, fromLength)
-      const value = foundBytes.subarray(foundOffset, foundOffset + foundLength)
       const toLength = encode.encodeIntoScratch(to)
-      batch.addPutOf(index.keyWords, toLength, value)
+      // A value in a frame begins on a word.
+      batch.addPutOfWords(index.keyWords, toLength, foundWords, foundOffset >>> 2, foundLength)
       if (index.find(toLength)) {
         // The same leaf: the two keys are one.
         if (index.foundOffset === foundOffset && index.foundBytes === foundBytes) return undefined

@@ -1,6 +1,7 @@
 import type { ArtIndex } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
 import type { JournalContract, ReplayedRecord } from '@holt/journal'
+import { copyWords, LARGEST_WORDWISE } from './copy-words.js'
 import type { Effect } from './effect.js'
 import type { KeyCodec } from './key-encoding.js'
 import { LIMITS, TREE_ID_BYTES } from './limits.js'
@@ -27,8 +28,8 @@ const PUT = 0
 const DELETE = 1
 /** More than this is not kept for the next batch. */
 const LARGEST_SPARE_BYTES = 4 * 2 ** 20
-/** Below this many bytes a loop is faster than a call of `set`. */
-const LOOP_BYTES = 16
+/** Up to this many bytes a loop is faster than a call of `set`. */
+const LONGEST_LOOP_BYTES = 128
 
 const keyScratch = new Uint32Array((TREE_ID_BYTES + LIMITS.maxKeyBytes) / 4 + 1)
 const keyScratchBytes = new Uint8Array(keyScratch.buffer, 0, TREE_ID_BYTES + LIMITS.maxKeyBytes)
@@ -67,11 +68,34 @@ export class PackedBatch {
     this.words[at >>> 2] = PUT | (keyLength << 16)
     this.words[(at >>> 2) + 1] = valueLength
     this.#copyKey(keyWords, at + 8, keyLength)
-    const { bytes } = this
+    const { bytes, words } = this
     const valueAt = at + 8 + ((keyLength + 3) & ~3)
-    this.words[(valueAt + valueLength) >>> 2] = 0
-    if (valueLength <= LOOP_BYTES) for (let i = 0; i < valueLength; i++) bytes[valueAt + i] = value[i]
-    else bytes.set(value, valueAt)
+    words[(valueAt + valueLength) >>> 2] = 0
+    if (valueLength <= LONGEST_LOOP_BYTES) {
+      let i = 0
+      for (let word = valueAt >>> 2; i + 4 <= valueLength; i += 4, word++)
+        words[word] = value[i] | (value[i + 1] << 8) | (value[i + 2] << 16) | (value[i + 3] << 24)
+      for (; i < valueLength; i++) bytes[valueAt + i] = value[i]
+    } else {
+      bytes.set(value, valueAt)
+    }
+    if (valueLength > this.longestValueBytes) this.longestValueBytes = valueLength
+  }
+
+  /** As {@link addPutOf}, of a value that begins on a word of other memory. */
+  addPutOfWords(
+    keyWords: Uint32Array,
+    keyLength: number,
+    valueWords: Uint32Array,
+    valueAt: number,
+    valueLength: number,
+  ): void {
+    const at = this.#add(8, keyLength, valueLength)
+    const { words } = this
+    words[at >>> 2] = PUT | (keyLength << 16)
+    words[(at >>> 2) + 1] = valueLength
+    this.#copyKey(keyWords, at + 8, keyLength)
+    copyWords(valueWords, valueAt, valueLength, words, (at + 8 + keyLength + 3) >>> 2)
     if (valueLength > this.longestValueBytes) this.longestValueBytes = valueLength
   }
 
@@ -139,7 +163,9 @@ export class PackedBatch {
   append(journal: JournalContract, seq: number): void {
     this.words[0] = this.count
     journal.reserve(PACKED_BATCH_RECORD, seq, this.lengthBytes)
-    journal.body.set(this.bytes.subarray(0, this.lengthBytes), journal.bodyOffset)
+    if (this.lengthBytes <= LARGEST_WORDWISE)
+      copyWords(this.words, 0, this.lengthBytes, journal.bodyWords, journal.bodyOffset >>> 2)
+    else journal.body.set(this.bytes.subarray(0, this.lengthBytes), journal.bodyOffset)
     journal.leave()
   }
 

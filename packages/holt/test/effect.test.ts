@@ -1,25 +1,42 @@
 import type { JournalContract, Lsn, ReplayedRecord } from '@holt/journal'
 import { describe, expect, it } from 'vitest'
-import { appendEffects, decodeEffects, type Effect, effectsBytes } from '../src/effect.js'
+import type { ArtIndex } from '@holt/art-index'
+import {
+  appendDelete,
+  appendEffects,
+  appendPut,
+  decodeEffects,
+  type Effect,
+  effectsBytes,
+} from '../src/effect.js'
 
 const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values)
 
 /** Takes one record at a time and hands it back as replay would. */
 class OneRecord {
   body = new Uint8Array(0)
-  readonly bodyOffset = 5
+  bodyWords = new Uint32Array(0)
+  readonly bodyOffset = 8
+  bodyEnd = 0
   record: ReplayedRecord | undefined
   #type = 0
   #seq = 0
   #bytes = 0
   reserve(type: number, seq: number, bodyBytes: number): void {
-    this.body = new Uint8Array(this.bodyOffset + bodyBytes + 3).fill(0xee)
+    // Up to the end of the body's last word whatever was there before is the writer's to overwrite, with zeros.
+    this.bodyEnd = this.bodyOffset + bodyBytes
+    this.body = new Uint8Array(((this.bodyEnd + 3) & ~3) + 4).fill(0xee)
+    this.body.fill(0, this.bodyEnd, this.body.length - 4)
+    this.bodyWords = new Uint32Array(this.body.buffer)
     this.#type = type
     this.#seq = seq
     this.#bytes = bodyBytes
   }
   leave(): void {
     const body = this.body.slice(this.bodyOffset, this.bodyOffset + this.#bytes)
+    const behind = this.body.subarray(this.bodyEnd)
+    expect(behind.subarray(-4)).toEqual(bytes(0xee, 0xee, 0xee, 0xee))
+    expect(behind.subarray(0, -4).every((byte) => byte === 0)).toBe(true)
     this.record = { type: this.#type, seq: this.#seq, position: 0 as Lsn, body }
   }
 }
@@ -32,7 +49,6 @@ function roundTrip(effects: readonly Effect[]): {
   appendEffects(journal as unknown as JournalContract, 42, effects)
   if (journal.record === undefined) throw new Error('no record was written')
   expect(journal.record.body).toHaveLength(effectsBytes(effects))
-  expect(journal.body.subarray(-3)).toEqual(bytes(0xee, 0xee, 0xee))
   return { record: journal.record, effects: decodeEffects(journal.record) }
 }
 
@@ -88,5 +104,37 @@ describe('the effects of a journal record', () => {
     kind[4] = 4
     expect(() => decodeEffects({ ...record, body: kind })).toThrow(/kind 4/)
     expect(() => decodeEffects({ ...record, type: 99 })).toThrow(/type 99/)
+  })
+
+  it.each([0, 1, 2, 3, 4, 5, 60, 63, 64, 511, 512, 513, 900])(
+    'a put of %i bytes, and a delete, straight from the index, are those of the key in its scratch buffer',
+    (valueLength) => {
+      const keyWords = new Uint32Array(32).fill(0xdddddddd)
+      const key = new Uint8Array(keyWords.buffer)
+      const leaf = new Uint32Array(20_000).fill(0xcccccccc)
+      const source = new Uint8Array(valueLength + 7).map((_, i) => i * 3)
+      const value = source.subarray(5, 5 + valueLength)
+      new Uint8Array(leaf.buffer).set(value, 8)
+      for (let keyLength = 4; keyLength < 50; keyLength++) {
+        key.fill(0xdd)
+        for (let i = 0; i < keyLength; i++) key[i] = i + 1
+        const wanted = key.slice(0, keyLength)
+        for (const putWords of [leaf, undefined]) {
+          const index = { key, keyWords, putWords, putAt: 2 } as unknown as ArtIndex
+          const journal = new OneRecord()
+          appendPut(journal as unknown as JournalContract, 42, index, keyLength, source, 5, valueLength)
+          if (journal.record === undefined) throw new Error('no record was written')
+          expect(decodeEffects(journal.record)).toEqual([{ kind: 'put', key: wanted, value: value.slice() }])
+          appendDelete(journal as unknown as JournalContract, 43, index, keyLength)
+          expect(decodeEffects(journal.record)).toEqual([{ kind: 'delete', key: wanted }])
+        }
+      }
+    },
+  )
+
+  it('a put whose padding is not zero is corruption', () => {
+    const { record } = roundTrip([{ kind: 'put', key: bytes(0, 0, 0, 1, 97), value: bytes(1) }])
+    record.body[11] = 1
+    expect(() => decodeEffects(record)).toThrow(/padding/)
   })
 })

@@ -19,6 +19,7 @@ function recordOf(batch: PackedBatch): ReplayedRecord {
   batch.append(
     {
       body: target,
+      bodyWords: new Uint32Array(target.buffer, 0, target.length >>> 2),
       bodyOffset: 8,
       reserve: (recordType: number) => (type = recordType),
       leave: () => undefined,

@@ -72,6 +72,11 @@ export interface JournalContract {
   reserve(type: RecordType, seq: number, bodyBytes: number): void
   /** Buffer into which the reserved record's body is to be copied, at {@link bodyOffset}. */
   readonly body: Uint8Array
+  /**
+   * The memory of {@link body} as words, little-endian. `bodyOffset` is a multiple of 4; whoever writes a body by words may
+   * write all of its last one, but must leave zeros behind the body.
+   */
+  readonly bodyWords: Uint32Array
   readonly bodyOffset: number
   /** Ends the reserved record: its checksums are computed and it counts. */
   leave(): void

@@ -28,6 +28,7 @@ import { rewriteUnmarkedTail } from './tail-rewrite.js'
 import { WrittenLog } from './written-log.js'
 
 const NO_BODY = new Uint8Array(0)
+const NO_WORDS = new Uint32Array(0)
 
 /** What there is once the journal was started. */
 interface Running {
@@ -138,29 +139,50 @@ export class Journal implements JournalContract {
   }
 
   reserve(type: RecordType, seq: number, bodyBytes: number): void {
-    const log = this.#appendable()
-    if (this.#sealedAt !== undefined) throw new HoltError('HOLT_CLOSED', 'the journal was sealed')
-    this.#checkBody(bodyBytes)
-    if (!(type >= FIRST_CALLER_TYPE && type <= LAST_TYPE && Number.isInteger(type))) {
-      throw new HoltError(
-        'HOLT_INVALID_ARGUMENT',
-        `record type ${String(type)}, expected a whole number from 16 to 255`,
-      )
-    }
-    if (!(seq >= 0 && Number.isSafeInteger(seq))) {
-      throw new HoltError('HOLT_INVALID_ARGUMENT', `seq ${String(seq)}, expected a whole number below 2^53`)
-    }
-    if (this.#isReserved)
-      throw new HoltError('HOLT_INTERNAL', 'reserve before the record before was left or cancelled')
-    if (!log.hasRoom(recordBytes(bodyBytes))) {
-      throw new HoltError('HOLT_QUEUE_FULL', 'the journal has no room for the record now: ask whenRoom')
-    }
+    const log = this.#log
+    // Each comparison is false for NaN too; what is wrong is said by the second look.
+    const isPlain =
+      log !== undefined &&
+      !this.#isReserved &&
+      this.#closing === undefined &&
+      this.#sealedAt === undefined &&
+      bodyBytes >= 0 &&
+      bodyBytes <= this.maxBodyBytes &&
+      type >= FIRST_CALLER_TYPE &&
+      type <= LAST_TYPE &&
+      seq >= 0 &&
+      (type | 0) === type &&
+      (bodyBytes | 0) === bodyBytes &&
+      Number.isSafeInteger(seq) &&
+      log.hasRoom(recordBytes(bodyBytes))
+    if (!isPlain) throw this.#whyNotReserved(type, seq, bodyBytes)
     log.reserve(type, seq, bodyBytes)
     this.#isReserved = true
   }
 
+  #whyNotReserved(type: RecordType, seq: number, bodyBytes: number): HoltError {
+    this.#appendable()
+    if (this.#sealedAt !== undefined) return new HoltError('HOLT_CLOSED', 'the journal was sealed')
+    this.#checkBody(bodyBytes)
+    if (!(type >= FIRST_CALLER_TYPE && type <= LAST_TYPE && Number.isInteger(type))) {
+      return new HoltError(
+        'HOLT_INVALID_ARGUMENT',
+        `record type ${String(type)}, expected a whole number from 16 to 255`,
+      )
+    }
+    if (!(seq >= 0 && Number.isSafeInteger(seq)))
+      return new HoltError('HOLT_INVALID_ARGUMENT', `seq ${String(seq)}, expected a whole number below 2^53`)
+    if (this.#isReserved)
+      return new HoltError('HOLT_INTERNAL', 'reserve before the record before was left or cancelled')
+    return new HoltError('HOLT_QUEUE_FULL', 'the journal has no room for the record now: ask whenRoom')
+  }
+
   get body(): Uint8Array {
-    return this.#log?.body ?? NO_BODY
+    return this.#log?.memory.bytes ?? NO_BODY
+  }
+
+  get bodyWords(): Uint32Array {
+    return this.#log?.memory.words ?? NO_WORDS
   }
 
   get bodyOffset(): number {

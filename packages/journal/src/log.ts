@@ -1,4 +1,5 @@
 import type { JournalDurability, Lsn } from './contract.js'
+import type { RecordMemory } from './record.js'
 
 /**
  * The appending half of a journal, in one of its two modes. Sizes are totals as {@link recordBytes} gives them; the
@@ -6,7 +7,8 @@ import type { JournalDurability, Lsn } from './contract.js'
  */
 export interface Log {
   readonly mode: 'mapped' | 'written'
-  readonly body: Uint8Array
+  /** Where the reserved record's body is to be copied, at {@link bodyOffset}. */
+  readonly memory: RecordMemory
   readonly bodyOffset: number
   readonly position: Lsn
   readonly records: number

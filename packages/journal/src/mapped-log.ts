@@ -10,6 +10,8 @@ import {
   RECORD_HEADER_BYTES,
   RECORD_MIN_BYTES,
   recordBytes,
+  recordMemory,
+  type RecordMemory,
   sealRecordBody,
   writeFillerHeader,
   writeRecordHeader,
@@ -30,7 +32,7 @@ const POPULATE_STEP_BYTES = 2 ** 20
 export class MappedLog implements Log {
   readonly mode = 'mapped'
   readonly groups = 0
-  body: Uint8Array
+  memory: RecordMemory
   bodyOffset = 0
   records = 0
   appendedBytes = 0
@@ -43,7 +45,6 @@ export class MappedLog implements Log {
   #segment: LiveSegment
   #mapping: Mapping
   #tracked: TrackedSegment
-  #view: DataView
   /** End of the last record. At least {@link RECORD_MIN_BYTES} are left behind it, for a filler or the closing mark. */
   #offset = FIRST_RECORD_OFFSET
   #reservedBytes = 0
@@ -64,8 +65,7 @@ export class MappedLog implements Log {
     this.#onEvent = onEvent
     this.#segment = segment
     this.#mapping = mappingOf(segment)
-    this.body = this.#mapping.bytes
-    this.#view = viewOf(this.body)
+    this.memory = recordMemory(this.#mapping.bytes)
     this.#tracked = stability.begin(segment)
     this.#prepareAt = halfFull(segment)
     this.#populate()
@@ -94,8 +94,7 @@ export class MappedLog implements Log {
     this.#reservedSeq = seq
     this.bodyOffset = at + RECORD_HEADER_BYTES
     writeRecordHeader(
-      this.body,
-      this.#view,
+      this.memory,
       at,
       at,
       this.#segment.headerSalt,
@@ -109,7 +108,7 @@ export class MappedLog implements Log {
 
   leave(): void {
     const at = this.#offset
-    sealRecordBody(this.body, this.#view, at, at, this.#segment.bodySalt, this.#reservedBytes)
+    sealRecordBody(this.memory, at, at, this.#segment.bodySalt, this.#reservedBytes)
     this.records++
     this.#complete()
   }
@@ -119,17 +118,7 @@ export class MappedLog implements Log {
     const at = this.#offset
     const seq = this.#reservedSeq
     const { headerSalt } = this.#segment
-    writeFillerHeader(
-      this.body,
-      this.#view,
-      at,
-      at,
-      headerSalt,
-      this.#reservedBytes,
-      seq,
-      markSegment,
-      markOffset,
-    )
+    writeFillerHeader(this.memory, at, at, headerSalt, this.#reservedBytes, seq, markSegment, markOffset)
     this.#complete()
   }
 
@@ -177,8 +166,7 @@ export class MappedLog implements Log {
     const at = this.#offset
     const { headerSalt, sizeBytes } = this.#segment
     writeFillerHeader(
-      this.body,
-      this.#view,
+      this.memory,
       at,
       at,
       headerSalt,
@@ -193,8 +181,7 @@ export class MappedLog implements Log {
     ignoreRejection(stability.sync())
     this.#segment = next
     this.#mapping = mappingOf(next)
-    this.body = this.#mapping.bytes
-    this.#view = viewOf(this.body)
+    this.memory = recordMemory(this.#mapping.bytes)
     this.#offset = FIRST_RECORD_OFFSET
     this.#tracked = stability.begin(next)
     this.#prepareAt = halfFull(next)
@@ -210,8 +197,4 @@ function mappingOf(segment: LiveSegment): Mapping {
     throw new HoltError('HOLT_INTERNAL', `${segment.path} is not mapped, unlike the segment before it`)
   }
   return segment.mapping
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

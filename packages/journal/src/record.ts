@@ -21,7 +21,7 @@
  *
  * Of a filler only the header counts. What lies in its body is undefined and is not checked.
  */
-import { crc32c } from '@holt/uring-native/crc32c'
+import { crc32c, crc32cOfWords } from '@holt/uring-native/crc32c'
 
 /** First two bytes of every record: "HR". */
 export const RECORD_MAGIC = 0x5248
@@ -54,13 +54,28 @@ export interface Salts {
   readonly bodySalt: number
 }
 
+/** The memory that a log appends to, in every width; it begins on a multiple of 8. */
+export interface RecordMemory {
+  readonly bytes: Uint8Array
+  readonly words: Uint32Array
+  readonly doubles: Float64Array
+}
+
+export function recordMemory(bytes: Uint8Array): RecordMemory {
+  const { buffer, byteOffset, length } = bytes
+  return {
+    bytes,
+    words: new Uint32Array(buffer, byteOffset, length >>> 2),
+    doubles: new Float64Array(buffer, byteOffset, length >>> 3),
+  }
+}
+
 /**
- * Writes a record's header at `at` of the buffer and zeros what may become padding. `fileOffset` is where the record
+ * Writes a record's header at `at` (a multiple of 8) and zeros what may become padding. `fileOffset` is where the record
  * will lie in its segment.
  */
 export function writeRecordHeader(
-  bytes: Uint8Array,
-  view: DataView,
+  memory: RecordMemory,
   at: number,
   fileOffset: number,
   headerSalt: number,
@@ -70,32 +85,61 @@ export function writeRecordHeader(
   markSegment: number,
   markOffset: number,
 ): void {
-  const end = at + recordBytes(bodyBytes)
+  const { words } = memory
+  const end = (at + recordBytes(bodyBytes)) >>> 2
   // Padding (at most 7 bytes) and body CRC lie within the last 12; of a short record that includes header bytes,
   // which follow.
-  view.setUint32(end - 12, 0, true)
-  view.setUint32(end - 8, 0, true)
-  view.setUint32(end - 4, 0, true)
-  view.setUint32(at, RECORD_MAGIC | (type << 16), true)
-  view.setUint32(at + 4, bodyBytes, true)
-  view.setFloat64(at + 8, seq, true)
-  view.setUint32(at + 16, markSegment, true)
-  view.setUint32(at + 20, markOffset, true)
-  view.setUint32(at + HEADER_CRC_AT, crc32c(bytes, at, HEADER_CRC_AT, (headerSalt ^ fileOffset) >>> 0), true)
+  words[end - 3] = 0
+  words[end - 2] = 0
+  words[end - 1] = 0
+  writeHeader(memory, at, fileOffset, headerSalt, type, bodyBytes, seq, markSegment, markOffset)
 }
+
+function writeHeader(
+  memory: RecordMemory,
+  at: number,
+  fileOffset: number,
+  headerSalt: number,
+  type: number,
+  bodyBytes: number,
+  seq: number,
+  markSegment: number,
+  markOffset: number,
+): void {
+  const { words } = memory
+  const first = at >>> 2
+  words[first] = RECORD_MAGIC | (type << 16)
+  words[first + 1] = bodyBytes
+  memory.doubles[(at >>> 3) + 1] = seq
+  words[first + 4] = markSegment
+  words[first + 5] = markOffset
+  words[first + HEADER_CRC_AT / 4] = crc32cOfWords(
+    words,
+    first,
+    HEADER_CRC_AT / 4,
+    (headerSalt ^ fileOffset) >>> 0,
+  )
+}
+
+/** A body longer than this pays for a call of the addon. */
+const SHORT_BODY_BYTES = 64
 
 /** Writes the body's CRC, once the body is in its place. */
 export function sealRecordBody(
-  bytes: Uint8Array,
-  view: DataView,
+  memory: RecordMemory,
   at: number,
   fileOffset: number,
   bodySalt: number,
   totalBytes: number,
 ): void {
-  const crcAt = at + totalBytes - 4
+  const { words } = memory
   const bodyAt = at + RECORD_HEADER_BYTES
-  view.setUint32(crcAt, crc32c(bytes, bodyAt, crcAt - bodyAt, (bodySalt ^ fileOffset) >>> 0), true)
+  const lengthBytes = totalBytes - RECORD_MIN_BYTES
+  const seed = (bodySalt ^ fileOffset) >>> 0
+  words[(at + totalBytes - 4) >>> 2] =
+    lengthBytes <= SHORT_BODY_BYTES
+      ? crc32cOfWords(words, bodyAt >>> 2, lengthBytes >>> 2, seed)
+      : crc32c(memory.bytes, bodyAt, lengthBytes, seed)
 }
 
 /**
@@ -103,8 +147,7 @@ export function sealRecordBody(
  * 28 bytes only.
  */
 export function writeFillerHeader(
-  bytes: Uint8Array,
-  view: DataView,
+  memory: RecordMemory,
   at: number,
   fileOffset: number,
   headerSalt: number,
@@ -113,12 +156,8 @@ export function writeFillerHeader(
   markSegment: number,
   markOffset: number,
 ): void {
-  view.setUint32(at, RECORD_MAGIC | (RECORD_FILLER << 16), true)
-  view.setUint32(at + 4, totalBytes - RECORD_MIN_BYTES, true)
-  view.setFloat64(at + 8, seq, true)
-  view.setUint32(at + 16, markSegment, true)
-  view.setUint32(at + 20, markOffset, true)
-  view.setUint32(at + HEADER_CRC_AT, crc32c(bytes, at, HEADER_CRC_AT, (headerSalt ^ fileOffset) >>> 0), true)
+  const bodyBytes = totalBytes - RECORD_MIN_BYTES
+  writeHeader(memory, at, fileOffset, headerSalt, RECORD_FILLER, bodyBytes, seq, markSegment, markOffset)
 }
 
 /** A record's header, decoded. One object serves a whole reading. */

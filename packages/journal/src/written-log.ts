@@ -9,6 +9,8 @@ import {
   RECORD_HEADER_BYTES,
   RECORD_MIN_BYTES,
   recordBytes,
+  recordMemory,
+  type RecordMemory,
   sealRecordBody,
   writeFillerHeader,
   writeRecordHeader,
@@ -30,8 +32,7 @@ const SECTOR_BYTES = 512
 interface Group {
   readonly segment: LiveSegment
   readonly tracked: TrackedSegment
-  readonly bytes: Uint8Array
-  readonly view: DataView
+  readonly memory: RecordMemory
   /** Where the buffer's first byte belongs in the segment. */
   readonly fileOffset: number
   usedBytes: number
@@ -50,7 +51,7 @@ interface Group {
  */
 export class WrittenLog implements Log {
   readonly mode = 'written'
-  body: Uint8Array = new Uint8Array(0)
+  memory: RecordMemory = recordMemory(new Uint8Array(0))
   bodyOffset = 0
   records = 0
   appendedBytes = 0
@@ -65,7 +66,6 @@ export class WrittenLog implements Log {
   readonly #onEvent: JournalEventListener
   #segment: LiveSegment
   #tracked: TrackedSegment
-  #view: DataView = new DataView(new ArrayBuffer(0))
   /** End of the last record. At least {@link RECORD_MIN_BYTES} are left behind it, for a filler or the closing mark. */
   #offset = FIRST_RECORD_OFFSET
   #reservedAt = 0
@@ -79,7 +79,7 @@ export class WrittenLog implements Log {
   readonly #sealed: Group[] = []
   #waitingBytes = 0
   #isPumping = false
-  readonly #spareBuffers: Uint8Array[] = []
+  readonly #spareBuffers: RecordMemory[] = []
   #roomWaiters: Deferred | undefined
 
   constructor(
@@ -136,8 +136,7 @@ export class WrittenLog implements Log {
     this.#reservedSeq = seq
     this.bodyOffset = at + RECORD_HEADER_BYTES
     writeRecordHeader(
-      this.body,
-      this.#view,
+      this.memory,
       at,
       this.#offset,
       this.#segment.headerSalt,
@@ -151,7 +150,7 @@ export class WrittenLog implements Log {
 
   leave(): void {
     const { bodySalt } = this.#segment
-    sealRecordBody(this.body, this.#view, this.#reservedAt, this.#offset, bodySalt, this.#reservedBytes)
+    sealRecordBody(this.memory, this.#reservedAt, this.#offset, bodySalt, this.#reservedBytes)
     this.records++
     this.#complete(this.#reservedBytes, this.#reservedSeq)
   }
@@ -212,17 +211,7 @@ export class WrittenLog implements Log {
   #writeFiller(at: number, totalBytes: number, seq: number): void {
     const { markSegment, markOffset } = this.#stability
     const { headerSalt } = this.#segment
-    writeFillerHeader(
-      this.body,
-      this.#view,
-      at,
-      this.#offset,
-      headerSalt,
-      totalBytes,
-      seq,
-      markSegment,
-      markOffset,
-    )
+    writeFillerHeader(this.memory, at, this.#offset, headerSalt, totalBytes, seq, markSegment, markOffset)
   }
 
   #switchSegment(): void {
@@ -231,7 +220,7 @@ export class WrittenLog implements Log {
     const group = this.#open ?? this.#nextGroup(0)
     // Of the filler only its header is written: what its body holds does not matter.
     const at = group.usedBytes
-    this.#view.setUint32(at + RECORD_HEADER_BYTES, 0, true)
+    this.memory.words[(at + RECORD_HEADER_BYTES) >>> 2] = 0
     this.#writeFiller(at, sizeBytes - this.#offset, this.#stability.lastSeq)
     group.usedBytes += RECORD_MIN_BYTES
     group.closesSegment = true
@@ -251,15 +240,14 @@ export class WrittenLog implements Log {
   #nextGroup(totalBytes: number): Group {
     this.#seal()
     const neededBytes = totalBytes + RECORD_MIN_BYTES + SECTOR_BYTES
-    const bytes =
+    const memory =
       neededBytes > BUFFER_BYTES
-        ? new Uint8Array(new SharedArrayBuffer(neededBytes))
-        : (this.#spareBuffers.pop() ?? new Uint8Array(new SharedArrayBuffer(BUFFER_BYTES)))
+        ? newBuffer(neededBytes)
+        : (this.#spareBuffers.pop() ?? newBuffer(BUFFER_BYTES))
     const group: Group = {
       segment: this.#segment,
       tracked: this.#tracked,
-      bytes,
-      view: new DataView(bytes.buffer),
+      memory,
       fileOffset: this.#offset,
       usedBytes: 0,
       lastSeq: 0,
@@ -267,8 +255,7 @@ export class WrittenLog implements Log {
       done: undefined,
     }
     this.#open = group
-    this.body = bytes
-    this.#view = group.view
+    this.memory = memory
     return group
   }
 
@@ -311,8 +298,9 @@ export class WrittenLog implements Log {
     const endBytes = group.fileOffset + group.usedBytes
     const sectorEndBytes = Math.ceil(endBytes / SECTOR_BYTES) * SECTOR_BYTES
     const lengthBytes = Math.min(sectorEndBytes, group.segment.sizeBytes) - group.fileOffset
-    group.bytes.fill(0, group.usedBytes, lengthBytes)
-    const range = group.bytes.subarray(0, lengthBytes)
+    const { bytes } = group.memory
+    bytes.fill(0, group.usedBytes, lengthBytes)
+    const range = bytes.subarray(0, lengthBytes)
     if (this.#durability === 'disk') {
       const startedMs = this.#io.nowMs()
       await this.#io.writeDsync(group.segment.file, group.fileOffset, range)
@@ -338,8 +326,8 @@ export class WrittenLog implements Log {
   #settle(group: Group): void {
     this.groups++
     this.#waitingBytes -= group.usedBytes
-    if (group.bytes.length === BUFFER_BYTES && this.#spareBuffers.length < SPARE_BUFFERS_MAX) {
-      this.#spareBuffers.push(group.bytes)
+    if (group.memory.bytes.length === BUFFER_BYTES && this.#spareBuffers.length < SPARE_BUFFERS_MAX) {
+      this.#spareBuffers.push(group.memory)
     }
     group.done?.resolve()
     const waiters = this.#roomWaiters
@@ -350,7 +338,11 @@ export class WrittenLog implements Log {
 
 /** Whether the group's buffer has room for such a record, a closing filler and the last sector's zeros. */
 function hasBufferRoom(group: Group, totalBytes: number): boolean {
-  return group.usedBytes + totalBytes + RECORD_MIN_BYTES + SECTOR_BYTES <= group.bytes.length
+  return group.usedBytes + totalBytes + RECORD_MIN_BYTES + SECTOR_BYTES <= group.memory.bytes.length
+}
+
+function newBuffer(lengthBytes: number): RecordMemory {
+  return recordMemory(new Uint8Array(new SharedArrayBuffer((lengthBytes + 7) & -8)))
 }
 
 function writtenEndOf(group: Group): number {

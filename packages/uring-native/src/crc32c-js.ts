@@ -59,3 +59,32 @@ export function crc32cJs(bytes: Uint8Array, offset: number, length: number, seed
   for (; i < end; i++) crc = T0[(crc ^ bytes[i]) & 0xff] ^ (crc >>> 8)
   return ~crc >>> 0
 }
+
+/**
+ * CRC-32C of the `count` words of `words` from `at` on, as they lie in memory on a little-endian machine, unsigned: half
+ * the loads of {@link crc32cJs} and half its time. The range is the caller's to check.
+ */
+export function crc32cOfWords(words: Uint32Array, at: number, count: number, seed: number): number {
+  const end = at + count
+  const endOfPairs = end - (count & 1)
+  let crc = ~seed
+  let i = at
+  for (; i < endOfPairs; i += 2) {
+    const a = words[i] ^ crc
+    const b = words[i + 1] | 0
+    crc =
+      T7[a & 0xff] ^
+      T6[(a >>> 8) & 0xff] ^
+      T5[(a >>> 16) & 0xff] ^
+      T4[a >>> 24] ^
+      T3[b & 0xff] ^
+      T2[(b >>> 8) & 0xff] ^
+      T1[(b >>> 16) & 0xff] ^
+      T0[b >>> 24]
+  }
+  if (i < end) {
+    const a = words[i] ^ crc
+    crc = T3[a & 0xff] ^ T2[(a >>> 8) & 0xff] ^ T1[(a >>> 16) & 0xff] ^ T0[a >>> 24]
+  }
+  return ~crc >>> 0
+}

@@ -3,6 +3,8 @@ import { HoltError } from '@holt/errors'
 import { loadAddon } from './addon.js'
 import { crc32cJs } from './crc32c-js.js'
 
+export { crc32cOfWords } from './crc32c-js.js'
+
 type Crc32c = typeof crc32cJs
 
 /** Up to here the loop in JavaScript is done before a call of the addon would be. */

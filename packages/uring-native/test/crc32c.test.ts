@@ -2,7 +2,7 @@ import { isHoltError } from '@holt/errors'
 import { describe, expect, test } from 'vitest'
 
 import { crc32cJs } from '../src/crc32c-js.js'
-import { crc32c } from '../src/crc32c.js'
+import { crc32c, crc32cOfWords } from '../src/crc32c.js'
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text)
 
@@ -108,4 +108,15 @@ test.each([
   expect(() => crc32c(new Uint8Array(10), offset, length)).toThrow(
     expect.toSatisfy((error: unknown) => isHoltError(error, 'HOLT_INVALID_ARGUMENT')),
   )
+})
+
+test('crc32cOfWords is the CRC of the same bytes, for every length, place and seed', () => {
+  const bytes = randomBytes(400, 3)
+  const words = new Uint32Array(bytes.buffer)
+  for (let at = 0; at < 9; at++) {
+    for (let count = 0; count <= 80; count++) {
+      for (const seed of [0, 1, 0xdeadbeef, 0xffffffff])
+        expect(crc32cOfWords(words, at, count, seed)).toBe(crc32cJs(bytes, at * 4, count * 4, seed))
+    }
+  }
 })

@@ -306,8 +306,10 @@ class Parser {
     this.#meet(`record ${String(type)}`)
     if (type === 1) return
     if (type === 16) {
-      const keyEnd = 2 + body.readUInt16LE(0)
-      this.#keys.set(body.toString('latin1', 2, keyEnd), { value: body.toString('latin1', keyEnd), version })
+      const keyEnd = 4 + body.readUInt32LE(0)
+      const valueAt = (keyEnd + 3) & ~3
+      check(!body.subarray(keyEnd, valueAt).some((byte) => byte !== 0), 'padding of a key')
+      this.#keys.set(body.toString('latin1', 4, keyEnd), { value: body.toString('latin1', valueAt), version })
     } else if (type === 17) {
       this.#keys.delete(body.toString('latin1'))
     } else if (type === 18) {
