@@ -144,8 +144,7 @@ export class Journal implements JournalContract {
     const isPlain =
       log !== undefined &&
       !this.#isReserved &&
-      this.#closing === undefined &&
-      this.#sealedAt === undefined &&
+      !this.#hasEnded &&
       bodyBytes >= 0 &&
       bodyBytes <= this.maxBodyBytes &&
       type >= FIRST_CALLER_TYPE &&
