@@ -1,6 +1,7 @@
 /** The benchmark's command line; see `--help`. */
 import { Command } from 'commander'
 
+import { type BulkBenchOptions, benchBulk } from './bulk/bench-bulk.js'
 import { keyCounts, positiveInteger, positiveNumber, share, someOf, workloads } from './commands/arguments.js'
 import { type CheckOptions, checkAgainstBaseline } from './commands/check.js'
 import { installRivals } from './commands/install.js'
@@ -106,6 +107,18 @@ program
   .option('--json', 'print numbers instead of tables')
   .option('--check', 'exit with 1 if a bar is missed')
   .action((options: SharedBenchOptions) => benchShared(options))
+
+program
+  .command('bulk')
+  .description('Measures bulk loads beside puts of the same entries, holt alone.')
+  .option('--keys <counts>', 'how many keys: 500k', keyCounts, [500_000])
+  .option('--rounds <rounds>', 'how often each is timed', positiveInteger, 5)
+  .option(
+    '--directory <path>',
+    "where stores are made and removed again; the system's place for temporary files",
+  )
+  .option('--json', 'print numbers instead of tables')
+  .action((options: BulkBenchOptions) => benchBulk(options))
 
 try {
   await program.parseAsync()

@@ -2,14 +2,15 @@ import type { BlobId } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
 import { frameBase, segmentOf } from './frame-views.js'
 import { graft } from './graft.js'
-import { commonBytes } from './key-words.js'
+import { commonBytes, writeKeyBytes } from './key-words.js'
 import {
   CROSSING,
+  DESCRIPTOR_BYTES,
   FIRST_REF,
   LEAF,
-  leafUnits,
   MAX_ENTRIES,
   MAX_INDEX_KEY_BYTES,
+  MAX_VALUE_FRAMES,
   nodeUnits,
 } from './layout.js'
 import { ValueSource } from './leaf.js'
@@ -60,19 +61,21 @@ export class BulkLoad {
   }
   #ended = false
 
-  // The last key and its value, which wait for the next key to know where they part.
-  #lastWords = new Uint32Array(KEY_WORDS)
+  // The last key and its value, which wait for the next key to know where they part. The value stays where it came from.
+  readonly #lastWords = new Uint32Array(KEY_WORDS)
   #lastLength = -1
-  readonly #value = new ValueSource()
-  #valueBytes: Uint8Array
+  #valueWords: Uint32Array = NO_WORDS
+  #valueAt = 0
   #valueLength = 0
   #isLarge = false
+  readonly #descriptor = new Uint32Array(MAX_DESCRIPTOR_WORDS)
+  readonly #source = new ValueSource()
 
   // Waiting subtrees, those of outer open nodes first.
   readonly #itemLast = new Grown(Uint32Array) // last record
   readonly #itemUnits = new Grown(Uint32Array)
   readonly #itemByte = new Grown(Uint16Array)
-  readonly #itemLongest = new Grown(Uint16Array) // bytes of the longest key, from the root of the whole tree on
+  readonly #itemLongest = new Grown(Uint16Array) // bytes of the longest key behind the prefix
   readonly #itemPaths = new Grown(Uint32Array) // bytes of the paths of its crossings
   #items = 0
 
@@ -87,7 +90,7 @@ export class BulkLoad {
   frames = 0
 
   /**
-   * For keys that begin with `prefix`. All get the version `version`. The first keys may be added at once; whether the tree
+   * For keys that begin with `prefix`, which are told without it. All get the version `version`. The first keys may be added at once; whether the tree
    * has keys below the prefix only matters to {@link finish}.
    */
   constructor(tree: Tree, prefix: Uint8Array, version: number) {
@@ -95,66 +98,77 @@ export class BulkLoad {
     this.#prefix = prefix.slice()
     this.#version = version
     this.#fillUnits = Math.floor((tree.usableUnits - FIRST_REF) * FILL)
-    this.#valueBytes = new Uint8Array(4_096)
     tree.building.add(this.#roots)
   }
 
   /**
-   * Adds the first `keyLength` bytes of the tree's key with value `source[offset … + length)`. False, having changed
-   * nothing, when the key does not come behind all added before. Takes fresh frames as it fills them, and as a large
-   * value needs them. Throws `HOLT_INVALID_ARGUMENT` for a key without the prefix, `HOLT_KEY_TOO_LONG`,
-   * `HOLT_VALUE_TOO_LARGE`, and what the source's `allocate` throws: after that one only {@link abandon} may follow.
+   * Adds a key by what it has behind the prefix: `keyLength` bytes from byte `keyAt` of `keyWords` on, which has two words
+   * more behind them; and its value, `valueLength` bytes from word `valueAt` of `valueWords` on. The value has to stay as it
+   * is until the next `add`, or {@link finish}, is over; the key is copied.
+   *
+   * False, having changed nothing, when the key does not come behind all added before. Takes fresh frames as it fills
+   * them, and as a large value needs them. Throws `HOLT_KEY_TOO_LONG`, `HOLT_VALUE_TOO_LARGE`, and what the source's
+   * `allocate` throws: after that one only {@link abandon} may follow.
    */
-  add(keyLength: number, source: Uint8Array, offset: number, length: number): boolean {
+  add(
+    keyWords: Uint32Array,
+    keyAt: number,
+    keyLength: number,
+    valueWords: Uint32Array,
+    valueAt: number,
+    valueLength: number,
+  ): boolean {
     const tree = this.#tree
-    const { keyBytes, keyWords } = tree
     this.#checkOpen()
-    if (keyLength > tree.maxKeyBytes)
+    if (this.#prefix.length + keyLength > tree.maxKeyBytes)
       throw new HoltError(
         'HOLT_KEY_TOO_LONG',
-        `a key has ${String(keyLength)} bytes; at most ${String(tree.maxKeyBytes)} are allowed`,
+        `a key has ${String(this.#prefix.length + keyLength)} bytes; at most ${String(tree.maxKeyBytes)} are allowed`,
       )
-    if (length > tree.maxValueBytes)
+    if (valueLength > tree.maxValueBytes)
       throw new HoltError(
         'HOLT_VALUE_TOO_LARGE',
-        `a value has ${String(length)} bytes; at most ${String(tree.maxValueBytes)} are allowed`,
+        `a value has ${String(valueLength)} bytes; at most ${String(tree.maxValueBytes)} are allowed`,
       )
     const last = this.#lastWords
     const lastLength = this.#lastLength
     if (lastLength >= 0) {
-      const shorter = Math.min(lastLength, keyLength)
-      const shared = commonBytes(last, 0, keyWords, 0, shorter)
+      const shorter = lastLength < keyLength ? lastLength : keyLength
+      const shared = commonBytes(last, 0, keyWords, keyAt, shorter)
       if (shared === keyLength) return false
-      if (shared < lastLength && byteAt(last, shared) > keyBytes[shared]) return false
-      if (shared < this.#prefix.length) throw withoutPrefix()
+      if (shared < lastLength && byteAt(last, shared) > byteAt(keyWords, keyAt + shared)) return false
       this.#endLast(shared)
-    } else if (!this.#prefix.every((byte, i) => i < keyLength && keyBytes[i] === byte)) {
-      throw withoutPrefix()
     }
-    const words = (keyLength + 3) >>> 2
-    for (let i = 0; i < words; i++) last[i] = keyWords[i]
+    writeKeyBytes(last, 0, keyWords, keyAt, keyLength)
     this.#lastLength = keyLength
-    this.#isLarge = length > tree.maxInlineValueBytes
-    if (this.#isLarge) {
-      const { newFrames } = tree
-      this.#value.set(source, offset, length)
-      newFrames.write(this.#value, tree.usableBytes)
-      for (let i = 0; i < newFrames.count; i++) this.#roots.add(newFrames.ids[i] as BlobId)
-      this.frames += newFrames.count
-      tree.changes++
-      this.#keepValue(newFrames.descriptor.bytes, 0, newFrames.descriptor.length)
-    } else {
-      this.#keepValue(source, offset, length)
+    this.#isLarge = valueLength > tree.maxInlineValueBytes
+    if (this.#isLarge) this.#writeLarge(valueWords, valueAt, valueLength)
+    else {
+      this.#valueWords = valueWords
+      this.#valueAt = valueAt
+      this.#valueLength = valueLength
     }
     this.keys++
     return true
   }
 
-  #keepValue(source: Uint8Array, offset: number, length: number): void {
-    if (length > this.#valueBytes.length) this.#valueBytes = new Uint8Array(Math.max(length, 65_536))
-    const kept = this.#valueBytes
-    if (length <= 96) for (let i = 0; i < length; i++) kept[i] = source[offset + i]
-    else kept.set(source.subarray(offset, offset + length))
+  /** The value goes to frames of its own at once; what waits is its descriptor. */
+  #writeLarge(valueWords: Uint32Array, valueAt: number, valueLength: number): void {
+    const tree = this.#tree
+    const { newFrames } = tree
+    this.#source.set(
+      new Uint8Array(valueWords.buffer, valueWords.byteOffset + valueAt * 4, valueLength),
+      0,
+      valueLength,
+    )
+    newFrames.write(this.#source, tree.usableBytes)
+    for (let i = 0; i < newFrames.count; i++) this.#roots.add(newFrames.ids[i] as BlobId)
+    this.frames += newFrames.count
+    tree.changes++
+    const { bytes, offset, length } = newFrames.descriptor
+    new Uint8Array(this.#descriptor.buffer).set(bytes.subarray(offset, offset + length))
+    this.#valueWords = this.#descriptor
+    this.#valueAt = 0
     this.#valueLength = length
   }
 
@@ -168,10 +182,10 @@ export class BulkLoad {
     this.#checkOpen()
     tree.keyBytes.set(prefix)
     if (locatePrefix(tree, prefix.length, place)) return false
-    if (this.#lastLength >= 0) this.#endLast(prefix.length - 1)
+    if (this.#lastLength >= 0) this.#endLast(-1)
     this.#lastLength = -1
     if (this.#items > 0) {
-      const longest = this.#itemLongest.array[0] - prefix.length
+      const longest = this.#itemLongest.array[0]
       piece.buildNodes((views) => {
         this.#arena.writeTo(this.#itemLast.array[0], views, 0, 0, false, longest, this.#isNamed)
       })
@@ -200,11 +214,9 @@ export class BulkLoad {
     if (this.#ended) throw new HoltError('HOLT_INTERNAL', 'this bulk load has ended already')
   }
 
-  /** The last key is whole: the next one shares `shared` bytes with it. */
+  /** The last key is whole: the next one shares `shared` bytes behind the prefix with it; -1: there is none. */
   #endLast(shared: number): void {
-    const prefixLength = this.#prefix.length
-    const depths = this.#openDepth.array
-    if (shared >= prefixLength && (this.#open === 0 || depths[this.#open - 1] < shared))
+    if (shared >= 0 && (this.#open === 0 || this.#openDepth.array[this.#open - 1] < shared))
       this.#beginNode(shared, this.#items)
     this.#addLeaf()
     while (this.#open > 0 && this.#openDepth.array[this.#open - 1] > shared) {
@@ -212,28 +224,32 @@ export class BulkLoad {
       const above = node > 0 ? this.#openDepth.array[node - 1] : -1
       const parentDepth = Math.max(above, shared)
       const first = this.#openItem.array[node]
-      this.#endNode(node, parentDepth < prefixLength ? prefixLength - 1 : parentDepth)
-      if (parentDepth < prefixLength) break
+      this.#endNode(node, parentDepth)
+      if (parentDepth < 0) break
       if (above < shared) this.#beginNode(shared, first)
       this.#joined(this.#open - 1, first)
     }
   }
 
   #addLeaf(): void {
-    const depth = this.#open > 0 ? this.#openDepth.array[this.#open - 1] : this.#prefix.length - 1
-    const isTerminal = depth === this.#lastLength
-    const restLength = isTerminal ? 0 : this.#lastLength - depth - 1
-    this.#value.set(this.#valueBytes, 0, this.#valueLength)
-    const units = leafUnits(restLength, this.#valueLength)
-    const from = this.#lastLength - restLength
-    this.#arena.pushLeaf(this.#lastWords, from, restLength, this.#value, this.#version, this.#isLarge)
+    const depth = this.#open > 0 ? this.#openDepth.array[this.#open - 1] : -1
+    const words = this.#lastWords
+    const length = this.#lastLength
+    const isTerminal = depth === length
+    const restLength = isTerminal ? 0 : length - depth - 1
+    const units = this.#arena.pushLeaf(
+      words,
+      length - restLength,
+      restLength,
+      this.#valueWords,
+      this.#valueAt,
+      this.#valueLength,
+      this.#version,
+      this.#isLarge,
+    )
     const item = this.#items
-    const byte = isTerminal
-      ? TERMINAL_BYTE
-      : depth >= this.#prefix.length
-        ? byteAt(this.#lastWords, depth)
-        : 0
-    this.#setItem(item, units, byte, this.#lastLength, 0)
+    const byte = isTerminal ? TERMINAL_BYTE : depth >= 0 ? byteAt(words, depth) : 0
+    this.#setItem(item, units, byte, length, 0)
     if (this.#open > 0) this.#joined(this.#open - 1, item)
   }
 
@@ -290,7 +306,7 @@ export class BulkLoad {
       prefixLength,
       units,
     )
-    const byte = parentDepth >= this.#prefix.length ? byteAt(words, parentDepth) : 0
+    const byte = parentDepth >= 0 ? byteAt(words, parentDepth) : 0
     const paths = this.#openPaths.array[node]
     this.#open--
     this.#setItem(first, units, byte, longest, paths)
@@ -414,10 +430,8 @@ export class BulkLoad {
 }
 
 const KEY_WORDS = ((MAX_INDEX_KEY_BYTES + 3) >>> 2) + 2
-
-function withoutPrefix(): HoltError {
-  return new HoltError('HOLT_INVALID_ARGUMENT', 'a key does not begin with the prefix of its bulk load')
-}
+const MAX_DESCRIPTOR_WORDS = (DESCRIPTOR_BYTES >>> 2) + MAX_VALUE_FRAMES
+const NO_WORDS = new Uint32Array(0)
 
 function byteAt(words: Uint32Array, at: number): number {
   return (words[at >>> 2] >>> ((at & 3) << 3)) & 0xff

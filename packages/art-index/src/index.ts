@@ -11,6 +11,7 @@ export { EntryRun } from './entry-run.js'
 export { FrameAbsent } from './frame-source.js'
 export type { FrameSource } from './frame-source.js'
 export { successorOfPrefix } from './key-range.js'
+export { writeKeyBytes } from './key-words.js'
 export {
   MAX_INDEX_KEY_BYTES,
   MAX_INLINE_VALUE_BYTES,

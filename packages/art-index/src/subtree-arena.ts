@@ -15,6 +15,7 @@ import {
   ENTRY_VALUE_BYTES,
   LARGE_VALUE,
   LEAF,
+  LEAF_HEADER_BYTES,
   leafUnits,
   NODE16,
   NODE256,
@@ -23,7 +24,6 @@ import {
   nodeUnits,
   unitsOfWord,
 } from './layout.js'
-import { type ValueSource, writeLeaf } from './leaf.js'
 import { nodeAt } from './node-edit.js'
 import { NODE16_REFS, NODE256_REFS, NODE4_REFS, NODE48_REFS, TERMINAL_REF } from './node-search.js'
 
@@ -70,19 +70,36 @@ export class SubtreeArena {
     this.count = 0
   }
 
-  /** Pushes the leaf of the key's last `restLength` bytes. Returns its units. */
+  /**
+   * Pushes the leaf of the `restLength` bytes of the key from byte `depth` on, with `valueLength` bytes from word `valueAt` on.
+   * Returns its units.
+   */
   pushLeaf(
     keyWords: Uint32Array,
     depth: number,
     restLength: number,
-    value: ValueSource,
+    valueWords: Uint32Array,
+    valueAt: number,
+    valueLength: number,
     version: number,
     isLarge: boolean,
   ): number {
-    const units = leafUnits(restLength, value.length)
+    const units = leafUnits(restLength, valueLength)
     const at = this.#push(units * 2)
-    writeLeaf(this.views, 0, at >>> 1, keyWords, depth, restLength, value, version)
-    if (isLarge) this.views.u32[at + 2] |= LARGE_VALUE
+    const { u32 } = this.views
+    u32[at] = LEAF | (restLength << 3) | (valueLength << 16)
+    u32[at + 1] = version
+    u32[at + 2] = Math.floor(version / 2 ** 32) | (isLarge ? LARGE_VALUE : 0)
+    const rest = at + (LEAF_HEADER_BYTES >>> 2)
+    writeKeyBytes(u32, rest, keyWords, depth, restLength)
+    const value = rest + ((restLength + 3) >>> 2)
+    const end = at + units * 2
+    const words = valueLength >>> 2
+    for (let i = 0; i < words; i++) u32[value + i] = valueWords[valueAt + i]
+    // The last word may hold bytes behind the value.
+    for (let i = value + words; i < end; i++) u32[i] = 0
+    const left = (valueLength & 3) << 3
+    if (left !== 0) u32[value + words] = valueWords[valueAt + words] & ((1 << left) - 1)
     return units
   }
 

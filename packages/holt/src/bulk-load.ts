@@ -1,13 +1,13 @@
 import { HoltError } from '@holt/errors'
 import type { BulkLoad } from '@holt/art-index'
 import type { Engine } from './engine.js'
-import { TREE_ID_BYTES } from './limits.js'
+import { EntryBatch } from './entry-batch.js'
 import type { Operation } from './operation.js'
-import { encodeBehindId, withTreeId, writeTreeId } from './range.js'
-import { SortedRuns } from './sorted-runs.js'
+import { encodeBehindId, withTreeId } from './range.js'
+import { END, SortedEntries, WORKING } from './sorted-entries.js'
 import type { TreeInternals } from './tree-internals.js'
 import { assertThere } from './tree-state.js'
-import { ownedBytes } from './value-encoding.js'
+import { ownedBytes, type ValueCodec } from './value-encoding.js'
 
 export interface BulkLoadProgress {
   /** Entries taken from the input so far. */
@@ -39,7 +39,7 @@ const LOOK_ENTRIES = 64
 /** So long the event loop is held at a time. */
 const SLICE_MS = 4
 /** A clock that stands still must not hold it for ever. */
-const SLICE_ENTRIES = 16_384
+const SLICE_PIECES = 256
 const BATCH_OPERATIONS = 1_000
 const BATCH_BYTES = 2 ** 20
 
@@ -112,54 +112,95 @@ function checkPair(entry: unknown): void {
 }
 
 async function addSorted<K, V>(
-  { engine, id, keys, values }: TreeInternals<K, V>,
+  { keys, values }: TreeInternals<K, V>,
   load: BulkLoad,
   entries: BulkEntries<K, V>,
   pace: Pace,
 ): Promise<void> {
-  const scratch = engine.index.key
-  const add = (key: K, bytes: Uint8Array): void => {
-    const keyLength = TREE_ID_BYTES + keys.write(key, scratch)
-    writeTreeId(id, scratch)
-    if (!load.add(keyLength, bytes, 0, bytes.length)) throw outOfOrder(load.keys)
+  // The load still reads the last entry of one when it gets the first of the other.
+  let batch = new EntryBatch(keys)
+  let other = new EntryBatch(keys)
+  const flush = async (): Promise<void> => {
+    batch.encodeKeys()
+    const { keyWords, keyAt, keyLength, valueWords, valueAt, valueLength } = batch
+    for (let i = 0; i < batch.count; i++) {
+      const wait = pace.beforeAdding(valueLength[i])
+      if (wait !== undefined) await wait
+      if (!load.add(keyWords, keyAt[i], keyLength[i], valueWords, valueAt[i], valueLength[i]))
+        throw outOfOrder(load.keys)
+    }
+    const added = batch
+    batch = other
+    other = added
+    batch.clear()
   }
-  await forEachEntry(entries, (key, value) => {
-    const bytes = values.encode(value)
-    // Whoever has its turn meanwhile uses the scratch buffer too.
-    const wait = pace.next(bytes.length)
-    if (wait === undefined) add(key, bytes)
-    else
-      return wait.then(() => {
-        add(key, bytes)
-      })
-    return undefined
-  })
+  await forEachBatch(entries, values, pace, () => batch, flush)
 }
 
 async function addUnsorted<K, V>(
-  { engine, id, keys, values }: TreeInternals<K, V>,
+  { keys, values }: TreeInternals<K, V>,
   load: BulkLoad,
   entries: BulkEntries<K, V>,
   pace: Pace,
 ): Promise<void> {
-  const scratch = engine.index.key
-  const runs = new SortedRuns()
-  await forEachEntry(entries, (key, value) => {
-    const bytes = values.encode(value)
-    const keyLength = keys.write(key, scratch)
-    runs.add(scratch, TREE_ID_BYTES, keyLength, bytes)
-    return pace.next(0)
-  })
-  pace.isCounting = false
-  for (const entry of runs.merged()) {
-    const wait = pace.next(entry.valueLength)
+  const sorted = new SortedEntries()
+  const batch = new EntryBatch(keys)
+  await forEachBatch(
+    entries,
+    values,
+    pace,
+    () => batch,
+    () => {
+      batch.encodeKeys()
+      sorted.add(batch)
+      batch.clear()
+      return pace.afterWork()
+    },
+  )
+  for (;;) {
+    const entry = sorted.next()
+    if (entry === END) return
+    if (entry === WORKING) {
+      const wait = pace.afterWork()
+      if (wait !== undefined) await wait
+      continue
+    }
+    const words = sorted.wordsOf(entry)
+    const at = sorted.keyAt(entry)
+    const keyLength = sorted.keyLength(entry)
+    const valueLength = sorted.valueLength(entry)
+    const wait = pace.beforeAdding(valueLength)
     if (wait !== undefined) await wait
-    const { bytes, keyOffset, keyLength } = entry
-    scratch.set(bytes.subarray(keyOffset, keyOffset + keyLength), TREE_ID_BYTES)
-    writeTreeId(id, scratch)
-    if (!load.add(TREE_ID_BYTES + keyLength, bytes, keyOffset + keyLength, entry.valueLength))
+    if (!load.add(words, at * 4, keyLength, words, at + ((keyLength + 3) >>> 2), valueLength))
       throw new HoltError('HOLT_INTERNAL', 'sorted entries are not ascending')
   }
+}
+
+/** Puts entries into the batch that `batchOf` returns, and has `flush` empty it when it is full, and at the end. */
+async function forEachBatch<K, V>(
+  entries: BulkEntries<K, V>,
+  values: ValueCodec<V>,
+  pace: Pace,
+  batchOf: () => EntryBatch,
+  flush: () => Promise<void> | undefined,
+): Promise<void> {
+  await forEachEntry(entries, (key, value) => {
+    const bytes = values.encode(value)
+    pace.taken()
+    const batch = batchOf()
+    if (batch.hasRoom(bytes.length)) {
+      batch.add(key, bytes)
+      return undefined
+    }
+    const flushed = flush()
+    if (flushed !== undefined)
+      return flushed.then(() => {
+        batchOf().add(key, bytes)
+      })
+    batchOf().add(key, bytes)
+    return undefined
+  })
+  await flush()
 }
 
 function outOfOrder(entries: number): HoltError {
@@ -195,7 +236,8 @@ async function putAll<K, V>(
     const valueBytes = ownedBytes(values, value)
     operations.push({ kind: 'put', key: keyBytes, value: valueBytes })
     bytes += keyBytes.length + valueBytes.length
-    const wait = pace.next(0)
+    pace.taken()
+    const wait = operations.length % LOOK_ENTRIES === 0 ? pace.afterWork() : undefined
     if (operations.length < BATCH_OPERATIONS && bytes < BATCH_BYTES) return wait
     return wait === undefined ? flush() : wait.then(flush)
   })
@@ -206,8 +248,6 @@ async function putAll<K, V>(
 /** When a load has to wait: for room, for the event loop's turn; and what is looked at then. */
 class Pace {
   readonly isSorted: boolean
-  /** Whether entries are taken from the input. */
-  isCounting = true
   readonly #engine: Engine
   readonly #onProgress: BulkLoadOptions['onProgress']
   readonly #signal: AbortSignal | undefined
@@ -238,24 +278,35 @@ class Pace {
     this.#signal?.throwIfAborted()
   }
 
-  /** Before each entry, with the bytes of its value if frames are built from it now. A promise where that has to wait. */
-  next(valueBytes: number): Promise<void> | undefined {
-    const engine = this.#engine
-    this.#steps += 1
-    if (this.isCounting) {
-      if (this.#entries > 0 && this.#entries % PROGRESS_ENTRIES === 0)
-        this.#onProgress?.({ entries: this.#entries })
-      this.#entries += 1
+  /** One more entry has come from the input. */
+  taken(): void {
+    if (this.#entries > 0 && this.#entries % PROGRESS_ENTRIES === 0)
+      this.#onProgress?.({ entries: this.#entries })
+    this.#entries += 1
+    if (this.#entries % LOOK_ENTRIES === 0) {
+      this.check()
+      this.#engine.assertOpen()
     }
-    if (!engine.hasRoomToLoad(valueBytes)) return this.#whenRoom(valueBytes)
-    if (this.#steps % LOOK_ENTRIES !== 0) return undefined
+  }
+
+  /** Before an entry, with the bytes of its value, goes to frames. A promise where that has to wait. */
+  beforeAdding(valueBytes: number): Promise<void> | undefined {
+    if (!this.#engine.hasRoomToLoad(valueBytes)) return this.#whenRoom(valueBytes)
+    this.#steps += 1
+    return this.#steps % LOOK_ENTRIES === 0 ? this.afterWork() : undefined
+  }
+
+  /** After work that took a while. A promise where the event loop is to have a turn. */
+  afterWork(): Promise<void> | undefined {
     this.check()
-    engine.assertOpen()
-    if (this.#steps % SLICE_ENTRIES !== 0 && engine.io.nowMs() - this.#sliceStartMs < SLICE_MS)
-      return undefined
-    engine.loadChanged()
+    const { io } = this.#engine
+    this.#engine.assertOpen()
+    this.#pieces += 1
+    if (this.#pieces % SLICE_PIECES !== 0 && io.nowMs() - this.#sliceStartMs < SLICE_MS) return undefined
+    this.#engine.loadChanged()
     return this.#turn()
   }
+  #pieces = 0
 
   async #turn(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve))

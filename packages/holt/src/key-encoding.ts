@@ -19,6 +19,11 @@ export interface KeyCodec<K> {
    * Throws `HOLT_INVALID_KEY` for what is no key, `HOLT_KEY_TOO_LONG` beyond the limit.
    */
   readonly write: (key: unknown, scratch: Uint8Array) => number
+  /**
+   * The key itself, if it is one: bytes, or a string to be encoded by {@link encodeTexts}, which finds out whether it is well
+   * formed. Throws as `write` does for all else.
+   */
+  readonly check: (key: unknown) => string | Uint8Array
   /** The key's own bytes, as a copy. Throws as `write` does. */
   readonly encode: (key: unknown) => Uint8Array
   /**
@@ -86,6 +91,11 @@ const utf8: KeyCodec<string> = {
     if (written !== key.length && !isWellFormed(key)) throw illFormed()
     return written
   },
+  check(key) {
+    if (typeof key !== 'string') throw wrongType(key, 'a string')
+    checkStringLength(key)
+    return key
+  },
   encode: (key) => encoder.encode(checkString(key)),
   textOf(bytes, to) {
     const text = bytes.toString('utf8', 0, to)
@@ -113,6 +123,7 @@ const view: KeyCodec<Uint8Array> = {
     scratch.set(bytes, TREE_ID_BYTES)
     return bytes.length
   },
+  check: (key) => checkBytes(key, 'a Uint8Array'),
   encode: (key) => Uint8Array.prototype.slice.call(checkBytes(key, 'a Uint8Array')),
   textOf: noText,
   read: (bytes, from, to) => new Uint8Array(bytes.subarray(from, to)),
@@ -121,9 +132,30 @@ const view: KeyCodec<Uint8Array> = {
 const buffer: KeyCodec<Buffer> = {
   name: 'buffer',
   write: view.write,
+  check: view.check,
   encode: view.encode,
   textOf: noText,
   read: (bytes, from, to) => Buffer.from(bytes.subarray(from, to)),
+}
+
+/**
+ * Encodes keys that stand one behind the other in `text`, `lengths[0 … count)` UTF-16 units each, to the beginning of
+ * `target`, which has room for them; `lengths` become those in bytes. Throws `HOLT_INVALID_KEY` for an ill-formed one.
+ */
+export function encodeTexts(text: string, lengths: Uint32Array, count: number, target: Uint8Array): void {
+  const { written } = encoder.encodeInto(text, target)
+  // As many bytes as units is ASCII throughout.
+  if (written === text.length) return
+  let unit = 0
+  let at = 0
+  for (let i = 0; i < count; i++) {
+    const key = text.slice(unit, unit + lengths[i])
+    // Two keys that are ill-formed may be well formed together.
+    if (!isWellFormed(key)) throw illFormed()
+    unit += lengths[i]
+    lengths[i] = encoder.encodeInto(key, target.subarray(at)).written
+    at += lengths[i]
+  }
 }
 
 /** The part of a scratch buffer behind the tree's id; one view is kept per buffer, as making one costs more than using it. */

@@ -42,7 +42,8 @@ export async function takeTurns(
   return turns
 }
 
-async function takeTurn({ name, work, tidy }: Contestant, lengthMs: number): Promise<Turn> {
+/** One turn of a length; `work` may take longer. */
+export async function takeTurn({ name, work, tidy }: Contestant, lengthMs: number): Promise<Turn> {
   // A full collection on demand would throw away compiled code too, and the turn would be timed while it is compiled.
   globalThis.gc?.({ type: 'minor' })
   // The collector's threads go on sweeping for a while.
