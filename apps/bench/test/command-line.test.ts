@@ -171,3 +171,17 @@ describe('shared', () => {
     expect(readdirSync(directory)).toEqual([])
   }, 60_000)
 })
+
+describe('bulk', () => {
+  test('fills stores in four ways, compares what is in them, prints a table, and removes them', async () => {
+    const directory = newDirectory()
+    const { exitCode, stdout, stderr } = await bench([
+      ...['bulk', '--keys', '2k', '--rounds', '2', '--directory', directory],
+    ])
+    expect(stderr).toContain('bulk 2000: checking')
+    expect(exitCode).toBe(0)
+    for (const row of ['puts, random order', 'puts, sorted', 'bulkLoad, random order', 'bulkLoad, sorted'])
+      expect(stdout).toMatch(new RegExp(`^\\| ${row} \\| [\\d.,]+ \\| [\\d.,]+ \\|`, 'm'))
+    expect(readdirSync(directory)).toEqual([])
+  }, 60_000)
+})

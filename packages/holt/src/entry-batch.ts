@@ -38,7 +38,9 @@ export class EntryBatch {
 
   /** Whether there is room for an entry with such a value. An empty batch takes every one. */
   hasRoom(valueLength: number): boolean {
-    return this.count < ENTRIES && (this.#valuesEnd + valueLength <= this.#valueBytes.length || this.count === 0)
+    return (
+      this.count < ENTRIES && (this.#valuesEnd + valueLength <= this.#valueBytes.length || this.count === 0)
+    )
   }
 
   /** Copies both. Throws as {@link KeyCodec.check} does, having changed nothing. */

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { type Db, open, openMemory } from '../src/index.js'
+import { awkwardKey, hex, KEY_KINDS, randomOf } from './awkward-keys.js'
 
 const directories: string[] = []
 afterEach(async () => {
@@ -114,6 +115,65 @@ describe('bulkLoad', () => {
     const wanted = [...new Map(keys.map((key) => [key.toString('hex'), key])).values()].sort(Buffer.compare)
     expect([...tree.keys()]).toEqual(wanted)
     expect((await db.verify()).problems).toEqual([])
+    await db.close()
+  })
+
+  for (const kind of KEY_KINDS) {
+    it(`makes of keys ${kind.name} what an ordered map makes of them`, async () => {
+      for (let seed = 1; seed <= 4; seed++) {
+        const random = randomOf(seed)
+        const path = await freshPath()
+        const db = await open(path, {
+          usableFrameBytes: seed % 2 === 0 ? 65_536 : 524_288,
+          cacheBytes: FEW_FRAMES,
+        })
+        const tree = await db.tree('t', { keyEncoding: 'view' })
+        const pairs = Array.from({ length: [3, 65, 900, 4_000][seed - 1] }, (): [Uint8Array, Uint8Array] => {
+          // As long as the tree allows with frames of this size.
+          const key = awkwardKey(kind, random).subarray(0, seed % 2 === 0 ? 1_000 : 4_096)
+          const bytes = random(200) === 0 ? 10_000 + random(150_000) : random(90)
+          return [key, new Uint8Array(bytes).fill(random(256))]
+        })
+        const ordered = new Map(
+          [...pairs].sort(([a], [b]) => Buffer.compare(a, b)).map(([key]) => [hex(key), key]),
+        )
+        const last = new Map(pairs.map(([key, value]) => [hex(key), value]))
+        const expected = [...ordered].map(([name, key]) => [name, key, last.get(name)] as const)
+        for (const sorted of [false, true]) {
+          const entries = sorted
+            ? expected.map(([, key, value]): [Uint8Array, Uint8Array] => [key, value ?? key])
+            : pairs
+          expect(await tree.bulkLoad(entries, { sorted })).toEqual({ keys: last.size })
+          const found = [...tree.scan()]
+          expect(found.map(({ key }) => hex(key))).toEqual([...ordered.keys()])
+          for (const [i, { value }] of found.entries())
+            expect(Buffer.compare(value, expected[i][2] ?? Buffer.of())).toBe(0)
+          expect((await db.verify()).problems).toEqual([])
+          if (!sorted) await tree.deletePrefix(new Uint8Array(0))
+        }
+        await db.close()
+      }
+    }, 60_000)
+  }
+
+  it('takes each value as it is when its entry comes, though the input uses its memory again', async () => {
+    const db = await openMemory()
+    const tree = await db.tree('t')
+    const value = new Uint8Array(40)
+    function* entries(): Generator<[string, Uint8Array]> {
+      for (let i = 0; i < 2_000; i++) {
+        value.fill(i & 255)
+        yield [keyOf(i * 40), value]
+      }
+    }
+    for (const sorted of [true, false]) {
+      await tree.bulkLoad(entries(), { sorted })
+      let i = 0
+      for (const entry of tree.scan())
+        expect(entry.value.every((byte) => byte === (i & 255)) && ++i).toBeTruthy()
+      expect(i).toBe(2_000)
+      await tree.deletePrefix('')
+    }
     await db.close()
   })
 

@@ -143,6 +143,31 @@ describe('a database that another thread reads along', () => {
     for (const count of await Promise.all(reads)) expect(count).toBeGreaterThan(2)
   }, 60_000)
 
+  it.each([true, false])(
+    'shows it nothing of a bulk load (sorted: %s), and at once all of it',
+    async (sorted) => {
+      const tree = await db.tree('t', { valueEncoding: 'utf8' })
+      const other = await db.tree('other', { valueEncoding: 'utf8' })
+      await other.put('key', 'value')
+      const keys = 60_000
+      const reader = readerOf(db)
+      // The thread has started.
+      expect(await reader.call('get', 'other', 'key', { valueEncoding: 'utf8' })).toBe('value')
+      const watching = reader.call('watchLoad', 't', 'other', keys)
+      const entries = Array.from({ length: keys }, (_, i): [string, string] => {
+        const at = sorted ? i : (i * 7_919) % keys
+        return [`key/${String(at).padStart(6, '0')}`, `value of ${String(at)}`]
+      })
+      await tree.bulkLoad(entries, { sorted })
+      const { before, after } = (await watching) as { before: number; after: number }
+      // It saw the tree empty while frames were built and evicted, and then every key with its value.
+      expect(before).toBeGreaterThan(1)
+      expect(after).toBe(keys)
+      expect((await db.verify()).problems).toEqual([])
+    },
+    60_000,
+  )
+
   it('ends for it with HOLT_CLOSED when the owner closes, and for it alone when it closes or dies', async () => {
     const tree = await db.tree('t', { valueEncoding: 'utf8' })
     await tree.put('a', '1')

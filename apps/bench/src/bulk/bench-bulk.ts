@@ -142,7 +142,9 @@ async function check(db: Db, tree: ObjectTree, sorted: Entries, name: string): P
   for (const { key, value } of tree.scan()) {
     const [expectedKey, expectedValue] = sorted[at++]
     if (key !== expectedKey || Buffer.compare(value, expectedValue) !== 0)
-      throw new Error(`${name}: entry ${String(at)} is '${key}' instead of '${expectedKey}', or its value differs`)
+      throw new Error(
+        `${name}: entry ${String(at)} is '${key}' instead of '${expectedKey}', or its value differs`,
+      )
   }
   const { problems } = await db.verify()
   if (problems.length > 0) throw new Error(`${name}: ${JSON.stringify(problems[0])}`)
