@@ -90,8 +90,8 @@ export class BulkLoad {
   frames = 0
 
   /**
-   * For keys that begin with `prefix`, which are told without it. All get the version `version`. The first keys may be added at once; whether the tree
-   * has keys below the prefix only matters to {@link finish}.
+   * For keys that begin with `prefix`, told without it. All get the version `version`. The first keys may be added at once;
+   * whether the tree has keys below the prefix only matters to {@link finish}.
    */
   constructor(tree: Tree, prefix: Uint8Array, version: number) {
     this.#tree = tree
