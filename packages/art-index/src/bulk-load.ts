@@ -72,18 +72,18 @@ export class BulkLoad {
   readonly #source = new ValueSource()
 
   // Waiting subtrees, those of outer open nodes first.
-  readonly #itemLast = new Grown(Uint32Array) // last record
-  readonly #itemUnits = new Grown(Uint32Array)
-  readonly #itemByte = new Grown(Uint16Array)
-  readonly #itemLongest = new Grown(Uint16Array) // bytes of the longest key behind the prefix
-  readonly #itemPaths = new Grown(Uint32Array) // bytes of the paths of its crossings
+  #itemLast = new Int32Array(FIRST_ITEMS) // last record
+  #itemUnits = new Int32Array(FIRST_ITEMS)
+  #itemByte = new Int32Array(FIRST_ITEMS)
+  #itemLongest = new Int32Array(FIRST_ITEMS) // bytes of the longest key behind the prefix
+  #itemPaths = new Int32Array(FIRST_ITEMS) // bytes of the paths of its crossings
   #items = 0
 
   // Open nodes, outermost first.
-  readonly #openDepth = new Grown(Uint16Array)
-  readonly #openItem = new Grown(Uint32Array) // its first item
-  readonly #openUnits = new Grown(Float64Array)
-  readonly #openPaths = new Grown(Float64Array)
+  #openDepth = new Int32Array(FIRST_OPEN)
+  #openItem = new Int32Array(FIRST_OPEN) // its first item
+  #openUnits = new Int32Array(FIRST_OPEN)
+  #openPaths = new Int32Array(FIRST_OPEN)
   #open = 0
 
   keys = 0
@@ -185,9 +185,9 @@ export class BulkLoad {
     if (this.#lastLength >= 0) this.#endLast(-1)
     this.#lastLength = -1
     if (this.#items > 0) {
-      const longest = this.#itemLongest.array[0]
+      const longest = this.#itemLongest[0]
       piece.buildNodes((views) => {
-        this.#arena.writeTo(this.#itemLast.array[0], views, 0, 0, false, longest, this.#isNamed)
+        this.#arena.writeTo(this.#itemLast[0], views, 0, 0, false, longest, this.#isNamed)
       })
       graft(tree, prefix.length, piece)
       tree.changes++
@@ -216,14 +216,14 @@ export class BulkLoad {
 
   /** The last key is whole: the next one shares `shared` bytes behind the prefix with it; -1: there is none. */
   #endLast(shared: number): void {
-    if (shared >= 0 && (this.#open === 0 || this.#openDepth.array[this.#open - 1] < shared))
+    if (shared >= 0 && (this.#open === 0 || this.#openDepth[this.#open - 1] < shared))
       this.#beginNode(shared, this.#items)
     this.#addLeaf()
-    while (this.#open > 0 && this.#openDepth.array[this.#open - 1] > shared) {
+    while (this.#open > 0 && this.#openDepth[this.#open - 1] > shared) {
       const node = this.#open - 1
-      const above = node > 0 ? this.#openDepth.array[node - 1] : -1
+      const above = node > 0 ? this.#openDepth[node - 1] : -1
       const parentDepth = Math.max(above, shared)
-      const first = this.#openItem.array[node]
+      const first = this.#openItem[node]
       this.#endNode(node, parentDepth)
       if (parentDepth < 0) break
       if (above < shared) this.#beginNode(shared, first)
@@ -232,7 +232,7 @@ export class BulkLoad {
   }
 
   #addLeaf(): void {
-    const depth = this.#open > 0 ? this.#openDepth.array[this.#open - 1] : -1
+    const depth = this.#open > 0 ? this.#openDepth[this.#open - 1] : -1
     const words = this.#lastWords
     const length = this.#lastLength
     const isTerminal = depth === length
@@ -255,45 +255,61 @@ export class BulkLoad {
 
   /** The newest item is `item`: everything on the arena behind the one before. */
   #setItem(item: number, units: number, byte: number, longest: number, paths: number): void {
-    this.#itemLast.set(item, this.#arena.count - 1)
-    this.#itemUnits.set(item, units)
-    this.#itemByte.set(item, byte)
-    this.#itemLongest.set(item, longest)
-    this.#itemPaths.set(item, paths)
+    if (item === this.#itemLast.length) this.#growItems()
+    this.#itemLast[item] = this.#arena.count - 1
+    this.#itemUnits[item] = units
+    this.#itemByte[item] = byte
+    this.#itemLongest[item] = longest
+    this.#itemPaths[item] = paths
     this.#items = item + 1
   }
 
+  #growItems(): void {
+    this.#itemLast = grown(this.#itemLast)
+    this.#itemUnits = grown(this.#itemUnits)
+    this.#itemByte = grown(this.#itemByte)
+    this.#itemLongest = grown(this.#itemLongest)
+    this.#itemPaths = grown(this.#itemPaths)
+  }
+
   #beginNode(depth: number, firstItem: number): void {
-    this.#openDepth.set(this.#open, depth)
-    this.#openItem.set(this.#open, firstItem)
-    this.#openUnits.set(this.#open, 0)
-    this.#openPaths.set(this.#open, 0)
-    this.#open++
+    const node = this.#open
+    if (node === this.#openDepth.length) {
+      this.#openDepth = grown(this.#openDepth)
+      this.#openItem = grown(this.#openItem)
+      this.#openUnits = grown(this.#openUnits)
+      this.#openPaths = grown(this.#openPaths)
+    }
+    this.#openDepth[node] = depth
+    this.#openItem[node] = firstItem
+    this.#openUnits[node] = 0
+    this.#openPaths[node] = 0
+    this.#open = node + 1
   }
 
   /** The newest item is a child of the innermost open node. */
   #joined(node: number, item: number): void {
-    this.#openUnits.array[node] += this.#itemUnits.array[item]
-    this.#openPaths.array[node] += this.#itemPaths.array[item]
+    this.#openUnits[node] += this.#itemUnits[item]
+    this.#openPaths[node] += this.#itemPaths[item]
     // With more to choose from frames get fuller.
-    const { array: units } = this.#openUnits
+    const units = this.#openUnits
     while (units[node] > WAITING_FRAMES * this.#fillUnits) if (!this.#moveChildren(node)) break
     if (this.#arena.words > MAX_ARENA_FRAMES * this.#fillUnits * 2) this.#moveLargest()
   }
 
   /** The innermost open node has all its children, and becomes an item itself. */
   #endNode(node: number, parentDepth: number): void {
-    const depth = this.#openDepth.array[node]
+    const depth = this.#openDepth[node]
     const prefixLength = depth - parentDepth - 1
-    const first = this.#openItem.array[node]
-    const hasTerminal = this.#itemByte.array[first] === TERMINAL_BYTE
+    const first = this.#openItem[node]
+    const hasTerminal = this.#itemByte[first] === TERMINAL_BYTE
     const children = this.#items - first - (hasTerminal ? 1 : 0)
     const own = nodeUnits(innerType(children), prefixLength)
     this.#makeFit(node, own)
-    const units = this.#openUnits.array[node] + own
+    const units = this.#openUnits[node] + own
     let longest = 0
-    for (let i = first; i < this.#items; i++) longest = Math.max(longest, this.#itemLongest.array[i])
-    const bytes = this.#itemByte.array
+    for (let i = first; i < this.#items; i++) longest = Math.max(longest, this.#itemLongest[i])
+    const bytes = this.#itemByte
     const firstChild = hasTerminal ? first + 1 : first
     const words = this.#lastWords
     this.#arena.pushInner(
@@ -307,7 +323,7 @@ export class BulkLoad {
       units,
     )
     const byte = parentDepth >= 0 ? byteAt(words, parentDepth) : 0
-    const paths = this.#openPaths.array[node]
+    const paths = this.#openPaths[node]
     this.#open--
     this.#setItem(first, units, byte, longest, paths)
   }
@@ -315,8 +331,8 @@ export class BulkLoad {
   /** Moves children of an open node to fresh frames until the rest, with `ownUnits` for the node itself, fits one frame. */
   #makeFit(node: number, ownUnits: number): void {
     while (
-      this.#openUnits.array[node] + ownUnits > this.#fillUnits ||
-      this.#openPaths.array[node] > this.#tree.maxCrossingPrefixBytes
+      this.#openUnits[node] + ownUnits > this.#fillUnits ||
+      this.#openPaths[node] > this.#tree.maxCrossingPrefixBytes
     ) {
       if (!this.#moveChildren(node))
         throw new HoltError('HOLT_INTERNAL', 'a node whose children all are crossings does not fit a frame')
@@ -327,15 +343,15 @@ export class BulkLoad {
   #moveLargest(): void {
     let largest = 0
     for (let node = 1; node < this.#open; node++) {
-      if (this.#openUnits.array[node] > this.#openUnits.array[largest]) largest = node
+      if (this.#openUnits[node] > this.#openUnits[largest]) largest = node
     }
     this.#moveChildren(largest)
   }
 
   #isMovable(item: number): boolean {
     return (
-      this.#itemByte.array[item] !== TERMINAL_BYTE &&
-      (this.#arena.wordOf(this.#itemLast.array[item]) & 7) !== CROSSING
+      this.#itemByte[item] !== TERMINAL_BYTE &&
+      (this.#arena.wordOf(this.#itemLast[item]) & 7) !== CROSSING
     )
   }
 
@@ -347,12 +363,12 @@ export class BulkLoad {
    * beside it. False when there is none that is not a crossing already.
    */
   #moveChildren(node: number): boolean {
-    const first = this.#openItem.array[node]
-    const end = node + 1 < this.#open ? this.#openItem.array[node + 1] : this.#items
-    const units = this.#itemUnits.array
-    const paths = this.#itemPaths.array
+    const first = this.#openItem[node]
+    const end = node + 1 < this.#open ? this.#openItem[node + 1] : this.#items
+    const units = this.#itemUnits
+    const paths = this.#itemPaths
     const maxPaths = this.#tree.maxCrossingPrefixBytes
-    const isByPaths = this.#openPaths.array[node] > maxPaths
+    const isByPaths = this.#openPaths[node] > maxPaths
     const weight = isByPaths ? paths : units
     let seed = -1
     for (let i = first; i < end; i++)
@@ -384,17 +400,17 @@ export class BulkLoad {
     const tree = this.#tree
     const arena = this.#arena
     const chosen = this.#chosen
-    const lasts = this.#itemLast.array
+    const lasts = this.#itemLast
     const top = arena.wordOf(lasts[chosen[0]])
     const pathBytes = chosen.length > 1 || (top & 7) === LEAF ? 0 : top >>> 16
     const paths = (pathBytes + 7) & ~7
     const takesPath =
-      pathBytes > 0 && this.#openPaths.array[node] - movedPaths + paths <= tree.maxCrossingPrefixBytes
+      pathBytes > 0 && this.#openPaths[node] - movedPaths + paths <= tree.maxCrossingPrefixBytes
     const id = allocateFrame(tree, chosen.length)
     const slot = tree.source.pageTable[id]
     const views = segmentOf(tree.source, slot)
     const base = frameBase(tree.source, slot)
-    const depth = this.#openDepth.array[node] + 1 + (takesPath ? pathBytes : 0)
+    const depth = this.#openDepth[node] + 1 + (takesPath ? pathBytes : 0)
     for (let entry = 0; entry < chosen.length; entry++) {
       const item = chosen[entry]
       arena.writeTo(
@@ -403,7 +419,7 @@ export class BulkLoad {
         base,
         entry,
         takesPath,
-        this.#itemLongest.array[item] - depth,
+        this.#itemLongest[item] - depth,
         this.#isNamed,
       )
     }
@@ -417,10 +433,10 @@ export class BulkLoad {
       if (entry < chosen.length && chosen[entry] === item) {
         const units = arena.replaceByCrossing(lasts[item], id, entry++, takesPath)
         const held = takesPath ? paths : 0
-        this.#openUnits.array[node] += units - this.#itemUnits.array[item]
-        this.#openPaths.array[node] += held - this.#itemPaths.array[item]
-        this.#itemUnits.array[item] = units
-        this.#itemPaths.array[item] = held
+        this.#openUnits[node] += units - this.#itemUnits[item]
+        this.#openPaths[node] += held - this.#itemPaths[item]
+        this.#itemUnits[item] = units
+        this.#itemPaths[item] = held
       } else {
         arena.keep(lasts[item])
       }
@@ -432,27 +448,16 @@ export class BulkLoad {
 const KEY_WORDS = ((MAX_INDEX_KEY_BYTES + 3) >>> 2) + 2
 const MAX_DESCRIPTOR_WORDS = (DESCRIPTOR_BYTES >>> 2) + MAX_VALUE_FRAMES
 const NO_WORDS = new Uint32Array(0)
+const FIRST_ITEMS = 1_024
+const FIRST_OPEN = 64
 
 function byteAt(words: Uint32Array, at: number): number {
   return (words[at >>> 2] >>> ((at & 3) << 3)) & 0xff
 }
 
-/** A typed array that grows. */
-class Grown<T extends Uint16Array | Uint32Array | Float64Array> {
-  array: T
-  readonly #type: new (length: number) => T
-
-  constructor(type: new (length: number) => T) {
-    this.#type = type
-    this.array = new type(64)
-  }
-
-  set(index: number, value: number): void {
-    if (index >= this.array.length) {
-      const grown = new this.#type(this.array.length * 2)
-      grown.set(this.array)
-      this.array = grown
-    }
-    this.array[index] = value
-  }
+/** An array twice as long. */
+function grown(array: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+  const longer = new Int32Array(array.length * 2)
+  longer.set(array)
+  return longer
 }

@@ -106,7 +106,7 @@ export class SubtreeArena {
   /** Pushes an inner node above what was pushed last; `bytes[from … + childCount)` are its children's. */
   pushInner(
     childCount: number,
-    bytes: Uint16Array,
+    bytes: Int32Array,
     from: number,
     hasTerminal: boolean,
     keyWords: Uint32Array,

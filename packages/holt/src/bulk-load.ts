@@ -1,5 +1,5 @@
 import { HoltError } from '@holt/errors'
-import type { BulkLoad } from '@holt/art-index'
+import { type BulkLoad, maxInlineValueBytes, MIN_USABLE_BYTES } from '@holt/art-index'
 import type { Engine } from './engine.js'
 import { EntryBatch } from './entry-batch.js'
 import type { Operation } from './operation.js'
@@ -40,6 +40,8 @@ const LOOK_ENTRIES = 64
 const SLICE_MS = 4
 /** A clock that stands still must not hold it for ever. */
 const SLICE_PIECES = 256
+/** No value up to this size has frames of its own, however small frames are. */
+const ALWAYS_INLINE_BYTES = maxInlineValueBytes(MIN_USABLE_BYTES)
 const BATCH_OPERATIONS = 1_000
 const BATCH_BYTES = 2 ** 20
 
@@ -124,7 +126,7 @@ async function addSorted<K, V>(
     batch.encodeKeys()
     const { keyWords, keyAt, keyLength, valueWords, valueAt, valueLength } = batch
     for (let i = 0; i < batch.count; i++) {
-      const wait = pace.beforeAdding(valueLength[i])
+      const wait = pace.beforeAdding(load.frames, valueLength[i])
       if (wait !== undefined) await wait
       if (!load.add(keyWords, keyAt[i], keyLength[i], valueWords, valueAt[i], valueLength[i]))
         throw outOfOrder(load.keys)
@@ -169,7 +171,7 @@ async function addUnsorted<K, V>(
     const at = sorted.keyAt(entry)
     const keyLength = sorted.keyLength(entry)
     const valueLength = sorted.valueLength(entry)
-    const wait = pace.beforeAdding(valueLength)
+    const wait = pace.beforeAdding(load.frames, valueLength)
     if (wait !== undefined) await wait
     if (!load.add(words, at * 4, keyLength, words, at + ((keyLength + 3) >>> 2), valueLength))
       throw new HoltError('HOLT_INTERNAL', 'sorted entries are not ascending')
@@ -253,6 +255,8 @@ class Pace {
   readonly #signal: AbortSignal | undefined
   #entries = 0
   #steps = 0
+  /** Frames of the load when there was room last; -1 after somebody else had a turn. */
+  #framesLooked = -1
   #sliceStartMs: number
 
   /** Throws `HOLT_INVALID_ARGUMENT` for options that are none. */
@@ -280,6 +284,7 @@ class Pace {
 
   /** One more entry has come from the input. */
   taken(): void {
+    this.#framesLooked = -1
     if (this.#entries > 0 && this.#entries % PROGRESS_ENTRIES === 0)
       this.#onProgress?.({ entries: this.#entries })
     this.#entries += 1
@@ -289,9 +294,16 @@ class Pace {
     }
   }
 
-  /** Before an entry, with the bytes of its value, goes to frames. A promise where that has to wait. */
-  beforeAdding(valueBytes: number): Promise<void> | undefined {
-    if (!this.#engine.hasRoomToLoad(valueBytes)) return this.#whenRoom(valueBytes)
+  /**
+   * Before an entry, with the bytes of its value, goes to frames, when the load has made so many. A promise where that has
+   * to wait.
+   */
+  beforeAdding(frames: number, valueBytes: number): Promise<void> | undefined {
+    // Where neither the event loop nor the input had a turn, nobody but the load has taken room away.
+    if (frames !== this.#framesLooked || valueBytes > ALWAYS_INLINE_BYTES) {
+      if (!this.#engine.hasRoomToLoad(valueBytes)) return this.#whenRoom(valueBytes)
+      this.#framesLooked = frames
+    }
     this.#steps += 1
     return this.#steps % LOOK_ENTRIES === 0 ? this.afterWork() : undefined
   }
@@ -310,6 +322,7 @@ class Pace {
 
   async #turn(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve))
+    this.#framesLooked = -1
     this.#sliceStartMs = this.#engine.io.nowMs()
     this.check()
     this.#engine.assertOpen()

@@ -63,6 +63,8 @@ export class SortedEntries {
   readonly #shift: number
   readonly #mask: number
   #count = 0
+  /** Bytes that all keys begin with: known as they come, while they are at hand. */
+  #common = Infinity
 
   /** Digit in the upper, number in the lower half. */
   #order = new BigUint64Array(0)
@@ -118,6 +120,8 @@ export class SortedEntries {
       if (valueEnd <= 64) for (let i = 0; i < valueEnd; i++) to[value + i] = valueWords[from + i]
       else to.set(valueWords.subarray(from, from + valueEnd), value)
       chunk.usedWords = at + words
+      const first = this.#chunks[0].words
+      this.#common = sharedBytes(first, HEADER_WORDS, to, at + HEADER_WORDS, 0, this.#common)
       this.#count++
     }
   }
@@ -218,52 +222,90 @@ export class SortedEntries {
     this.#state.pop()
   }
 
-  /** Numbers all entries. */
+  /** Numbers all entries, and sorts them as far as their first digits tell. */
   *#start(): Generator<void, void, undefined> {
-    this.#order = new BigUint64Array(this.#count)
+    const count = this.#count
+    if (count === 0) return
+    this.#order = new BigUint64Array(count)
     this.#halves = new Uint32Array(this.#order.buffer)
     const halves = this.#halves
+    const depth = this.#common
+    this.#beginLook(0)
     let i = 0
     for (const [number, { words, usedWords }] of this.#chunks.entries()) {
+      const from = i
       for (let at = 0; at < usedWords; at += recordWords(words[at], words[at + 1]))
         halves[i++ * 2] = number * 2 ** this.#shift + (at >>> 1)
+      this.#gather(from, i, depth)
       yield
     }
-    this.#push(0, this.#count, 0, NEW)
+    yield* this.#arrange(0, count, depth)
   }
 
-  /** Puts digits beside the entries of a range and sorts it by them; keys that end before come first. */
+  /** Puts digits beside the entries of a range and sorts it by them. */
   *#gatherAndSort(from: number, to: number, depth: number): Generator<void, void, undefined> {
     const step = this.#stepEntries
     for (;;) {
-      this.#ended = from
-      this.#endedAt.fill(-1)
-      this.#least = 0xffff_ffff
-      this.#greatest = 0
+      if (this.#looksAlike(from, to, depth)) {
+        this.#shared = Infinity
+        for (let at = from + 1; at < to; at += step) {
+          this.#share(from, at, Math.min(at + step, to), depth)
+          if (at + step < to) yield
+        }
+        // A key that ends before the depth shares less.
+        depth = Math.max(depth, this.#shared)
+      }
+      this.#beginLook(from)
       for (let at = from; at < to; at += step) {
         this.#gather(at, Math.min(at + step, to), depth)
         if (at + step < to) yield
       }
-      const live = this.#ended
-      if (live > from || this.#least < this.#greatest) {
-        const greatest = this.#greatest
-        const least = this.#least
-        // What comes later is pushed first.
-        if (live < to) {
-          if (to - live > step && least < greatest) yield* this.#divide(live, to, depth, least, greatest)
-          else this.#push(live, to, depth, GATHERED)
-        }
-        if (live > from) this.#push(from, this.#writeEnded(from), depth, DONE)
-        return
-      }
-      // All have the same digit: whole keys know how far they are the same.
-      this.#shared = Infinity
-      for (let at = from + 1; at < to; at += step) {
-        this.#share(from, at, Math.min(at + step, to), depth)
-        if (at + step < to) yield
-      }
-      depth = this.#shared
+      if (this.#ended > from || this.#least < this.#greatest) break
+      // All have the same digit, so they look alike, and share more bytes than they did.
     }
+    yield* this.#arrange(from, to, depth)
+  }
+
+  /** Whether some keys of a range have the same digit: then it pays to find out what all of them share. */
+  #looksAlike(from: number, to: number, depth: number): boolean {
+    const halves = this.#halves
+    const first = this.#digitOf(halves[from * 2], depth)
+    return (
+      first === this.#digitOf(halves[((from + to) >>> 1) * 2], depth) &&
+      first === this.#digitOf(halves[to * 2 - 2], depth)
+    )
+  }
+
+  /** Four bytes of a key, zeros behind its end; -1 for one that ends at the depth or before. */
+  #digitOf(entry: number, depth: number): number {
+    const { words, view } = this.#chunks[entry >>> this.#shift]
+    const at = (entry & this.#mask) * 2
+    const left = words[at] - depth
+    if (left <= 0) return -1
+    const digit = view.getUint32((at + HEADER_WORDS) * 4 + depth)
+    return left < 4 ? (digit & (-1 << (32 - left * 8))) >>> 0 : digit
+  }
+
+  #beginLook(from: number): void {
+    this.#ended = from
+    this.#endedAt.fill(-1)
+    this.#least = 0xffff_ffff
+    this.#greatest = 0
+  }
+
+  /** Orders a range by the digits that were gathered; keys that ended come first. */
+  *#arrange(from: number, to: number, depth: number): Generator<void, void, undefined> {
+    const live = this.#ended
+    const least = this.#least
+    const greatest = this.#greatest
+    const ended = this.#writeEnded(from)
+    // What comes later is pushed first.
+    if (live < to) {
+      if (to - live > this.#stepEntries && least < greatest)
+        yield* this.#divide(live, to, depth, least, greatest)
+      else this.#push(live, to, depth, GATHERED)
+    }
+    if (ended > from) this.#push(from, ended, depth, DONE)
   }
 
   /** Digits of halves[from … to) at `depth`, but for keys that end there or before: these go to the front of their range. */
@@ -312,16 +354,10 @@ export class SortedEntries {
     const halves = this.#halves
     const one = this.wordsOf(halves[first * 2])
     const oneAt = this.keyAt(halves[first * 2])
-    let shared = Math.min(this.#shared, one[oneAt - 2])
+    let shared = this.#shared
     for (let i = from; i < to; i++) {
-      const other = this.wordsOf(halves[i * 2])
-      const otherAt = this.keyAt(halves[i * 2])
-      shared = Math.min(shared, other[otherAt - 2])
-      for (let word = depth >>> 2; word * 4 < shared; word++) {
-        const differing = one[oneAt + word] ^ other[otherAt + word]
-        if (differing === 0) continue
-        shared = Math.min(shared, word * 4 + ((31 - Math.clz32(differing & -differing)) >>> 3))
-      }
+      const other = halves[i * 2]
+      shared = sharedBytes(one, oneAt, this.wordsOf(other), this.keyAt(other), depth, shared)
     }
     this.#shared = shared
   }
@@ -428,6 +464,23 @@ export class SortedEntries {
     }
     return leftLength - rightLength
   }
+}
+
+/** Bytes that two keys share, `most` at most, when it is known that they share `depth`; less if one of them is shorter. */
+function sharedBytes(
+  left: Uint32Array,
+  leftAt: number,
+  right: Uint32Array,
+  rightAt: number,
+  depth: number,
+  most: number,
+): number {
+  const shared = Math.min(most, left[leftAt - 2], right[rightAt - 2])
+  for (let word = depth >>> 2; word * 4 < shared; word++) {
+    const differing = left[leftAt + word] ^ right[rightAt + word]
+    if (differing !== 0) return Math.min(shared, word * 4 + ((31 - Math.clz32(differing & -differing)) >>> 3))
+  }
+  return shared
 }
 
 /** Of an entry with such a key and value, in bytes. */
