@@ -350,8 +350,7 @@ export class BulkLoad {
 
   #isMovable(item: number): boolean {
     return (
-      this.#itemByte[item] !== TERMINAL_BYTE &&
-      (this.#arena.wordOf(this.#itemLast[item]) & 7) !== CROSSING
+      this.#itemByte[item] !== TERMINAL_BYTE && (this.#arena.wordOf(this.#itemLast[item]) & 7) !== CROSSING
     )
   }
 
