@@ -132,14 +132,16 @@ export class BulkLoad {
       )
     const last = this.#lastWords
     const lastLength = this.#lastLength
+    let kept = 0
     if (lastLength >= 0) {
       const shorter = lastLength < keyLength ? lastLength : keyLength
       const shared = commonBytes(last, 0, keyWords, keyAt, shorter)
       if (shared === keyLength) return false
       if (shared < lastLength && byteAt(last, shared) > byteAt(keyWords, keyAt + shared)) return false
       this.#endLast(shared)
+      kept = shared & ~3
     }
-    writeKeyBytes(last, 0, keyWords, keyAt, keyLength)
+    writeKeyBytes(last, kept >>> 2, keyWords, keyAt + kept, keyLength - kept)
     this.#lastLength = keyLength
     this.#isLarge = valueLength > tree.maxInlineValueBytes
     if (this.#isLarge) this.#writeLarge(valueWords, valueAt, valueLength)
