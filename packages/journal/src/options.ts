@@ -21,7 +21,7 @@ export interface JournalOptions {
   readonly segmentBytes?: number
   /**
    * Size of the first segment of an opening that finds no spare: the first write waits until it is made. A multiple as of
-   * `segmentBytes`, which is larger. 4 MiB by default, or `segmentBytes` where that is less.
+   * `segmentBytes`, which is larger. 8 MiB by default, or `segmentBytes` where that is less.
    */
   readonly firstSegmentBytes?: number
   /** What the database acknowledges at: decides whether segments are mapped or written through. */

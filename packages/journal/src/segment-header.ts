@@ -31,7 +31,8 @@ export const STORE_ID_BYTES = 16
 /** Where the first record of every segment lies: behind both copies of the header. */
 export const FIRST_RECORD_OFFSET = 8192
 export const DEFAULT_SEGMENT_BYTES = 32 * 2 ** 20
-export const DEFAULT_FIRST_SEGMENT_BYTES = 4 * 2 ** 20
+/** Its second half must last for as long as the next segment is made: that has 32 MiB of zeros to write. */
+export const DEFAULT_FIRST_SEGMENT_BYTES = 8 * 2 ** 20
 export const MIN_SEGMENT_BYTES = 16 * 2 ** 10
 export const MAX_SEGMENT_BYTES = 128 * 2 ** 20
 /** Segments are multiples of it. */
