@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { randomFillSync } from 'node:crypto'
 import { FRAME_BYTES } from '@holt/blob-buf-pool'
 import { HoltError, isHoltError } from '@holt/errors'
 import type { Io, IoFile } from '@holt/uring-native'
@@ -69,7 +68,9 @@ export class ManifestLog {
   }
 
   static fresh(io: Io, directory: string): ManifestLog {
-    return new ManifestLog(io, directory, randomFillSync(new Uint8Array(STORE_ID_BYTES)), undefined)
+    const storeId = new Uint8Array(STORE_ID_BYTES)
+    io.fillRandom(storeId)
+    return new ManifestLog(io, directory, storeId, undefined)
   }
 
   static found(io: Io, directory: string, state: ManifestState): ManifestLog {

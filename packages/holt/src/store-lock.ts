@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { HoltError, isHoltError } from '@holt/errors'
 import type { FileLock, Io, ProcessIdentity } from '@holt/uring-native'
 
@@ -39,7 +38,9 @@ export class StoreLock {
   static async acquire(io: Io, directory: string): Promise<StoreLock> {
     const flock = await io.lock(`${directory}/${FLOCK_FILE}`)
     if (flock === 'held') throw locked(directory, await readHolder(io, `${directory}/${LOCK_FILE}`))
-    const nonce = randomUUID()
+    const nonceBytes = Buffer.alloc(16)
+    io.fillRandom(nonceBytes)
+    const nonce = nonceBytes.toString('hex')
     const own = `${directory}/${LOCK_FILE}.own.${nonce}`
     try {
       await writeHolder(io, own, { ...io.processIdentity(), nonce, hasFlock: flock !== undefined })

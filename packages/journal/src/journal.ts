@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto'
 import { HoltError } from '@holt/errors'
+import type { Io } from '@holt/uring-native'
 import {
   lsn,
   lsnOffset,
@@ -384,7 +384,7 @@ export class Journal implements JournalContract {
       directory,
       storeId,
       segmentBytes,
-      random: this.#options.random ?? systemRandom,
+      random: this.#options.random ?? randomOf(io),
       mapped: durability === 'os',
       onEvent,
     })
@@ -535,6 +535,12 @@ function lsnDistance(stable: Lsn, position: Lsn, writtenBytes: number): number {
   return lsnSegment(stable) === lsnSegment(position) ? lsnOffset(position) - lsnOffset(stable) : writtenBytes
 }
 
-function systemRandom(): number {
-  return randomBytes(4).readUInt32LE() / 2 ** 32
+/** Numbers in [0, 1) from the Io's generator. */
+function randomOf(io: Io): () => number {
+  const word = new Uint32Array(1)
+  const bytes = new Uint8Array(word.buffer)
+  return () => {
+    io.fillRandom(bytes)
+    return word[0] / 2 ** 32
+  }
 }

@@ -1,3 +1,4 @@
+import { randomFillSync } from 'node:crypto'
 import { HoltError, type HoltErrorCode } from '@holt/errors'
 import type {
   FileStat,
@@ -286,6 +287,10 @@ export class MemoryIo implements Io {
   async syncDir(directory: string): Promise<void> {
     await this.#call('syncDir', directory)
     this.#stableNames = new Map(this.#names)
+  }
+
+  fillRandom(bytes: Uint8Array): void {
+    randomFillSync(bytes)
   }
 
   nowMs(): number {

@@ -638,6 +638,11 @@ export class SimIo implements Io {
     })
   }
 
+  /** From the disk's seed: the same process on the same disk gets the same bytes. */
+  fillRandom(bytes: Uint8Array): void {
+    for (let i = 0; i < bytes.length; i++) bytes[i] = this.#random.below(256)
+  }
+
   processIdentity(): ProcessIdentity {
     return {
       pid: this.#pid,

@@ -1,3 +1,4 @@
+import { randomFillSync } from 'node:crypto'
 import fs from 'node:fs'
 
 import { HoltError } from '@holt/errors'
@@ -352,6 +353,10 @@ export class FsIo implements Io {
 
   nowMs(): number {
     return nowMs()
+  }
+
+  fillRandom(bytes: Uint8Array): void {
+    randomFillSync(bytes)
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {

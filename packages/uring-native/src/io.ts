@@ -224,6 +224,8 @@ export interface Io {
   nowMs(): number
   /** Calls back once, after `delayMs`. Keeps no process alive. */
   setTimer(delayMs: number, callback: () => void): Timer
+  /** Fills the array, of at most 65 536 bytes, from the system's generator: ids and salts, so that no two are alike. */
+  fillRandom(bytes: Uint8Array): void
   processIdentity(): ProcessIdentity
   /** Whether that process is certainly over: same machine and namespace, and its boot or itself is gone (zombies are). */
   isProcessGone(identity: ProcessIdentity): boolean

@@ -1,3 +1,4 @@
+import { randomFillSync } from 'node:crypto'
 import fs from 'node:fs'
 
 import { HoltError, isHoltError } from '@holt/errors'
@@ -416,6 +417,10 @@ export class UringIo implements Io {
 
   nowMs(): number {
     return nowMs()
+  }
+
+  fillRandom(bytes: Uint8Array): void {
+    randomFillSync(bytes)
   }
 
   setTimer(delayMs: number, callback: () => void): Timer {

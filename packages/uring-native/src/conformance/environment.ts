@@ -47,6 +47,25 @@ export function environmentTests({ test, supports }: Suite): void {
     return Promise.resolve()
   })
 
+  test('fillRandom fills all of an array, each time with something else', ({ io }) => {
+    const seen = new Set<string>()
+    for (let i = 0; i < 50; i++) {
+      const bytes = new Uint8Array(64).fill(7)
+      io.fillRandom(bytes.subarray(8, 40))
+      assert.ok(bytes.subarray(0, 8).every((byte) => byte === 7))
+      assert.ok(bytes.subarray(40).every((byte) => byte === 7))
+      seen.add(bytes.join())
+    }
+    assert.equal(seen.size, 50)
+    const one = Array.from({ length: 200 }, () => {
+      const byte = new Uint8Array(1)
+      io.fillRandom(byte)
+      return byte[0]
+    })
+    assert.ok(new Set(one).size > 50)
+    return Promise.resolve()
+  })
+
   test('setTimer refuses bad delays and what is no function', ({ io }) => {
     for (const bad of [-1, NaN, Infinity, 2 ** 31, '5', undefined, null]) {
       throws(() => io.setTimer(untyped(bad), () => undefined), 'HOLT_INVALID_ARGUMENT', String(bad))
