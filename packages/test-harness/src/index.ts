@@ -1,3 +1,8 @@
+export { crashHistoryOf, runCrashSeed, shrinkCrashSeed } from './crash-campaign.js'
+export { runCrashCourse } from './crash-course.js'
+export type { CrashCourseOptions, CrashCourseReport } from './crash-course.js'
+export { shortHistories } from './crash-history.js'
+export type { CrashHistory, CrashStep } from './crash-history.js'
 export type { CrashOptions } from './crash-image.js'
 export type { FaultCounts, FaultRule, Misdirection, SimOperation } from './fault-rules.js'
 export { FaultyBlobStore } from './faulty-blob-store.js'

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+
 import { drawStyle } from './crash-image.js'
 import type { CrashOptions } from './crash-image.js'
 import { DiskState } from './disk-state.js'
@@ -129,6 +131,18 @@ export class SimDisk {
     return bytes
   }
 
+  /** A hash of all names and bytes that a process would find: another one for every other disk. */
+  digest(): string {
+    const { state } = this.#host
+    const hash = createHash('sha1')
+    for (const path of state.filePaths().sort()) {
+      const file = this.#file(path)
+      hash.update(`${path} ${String(file.sizeBytes)}\n`)
+      for (const [page, bytes] of file.pages()) hash.update(`${String(page)} ${pageDigest(bytes)}\n`)
+    }
+    return hash.digest('base64')
+  }
+
   /**
    * Bits of synced bytes go bad, now; see the fault model for who sees it. Either one named bit, or as many as wanted,
    * drawn from a seed evenly over the bytes of the files that are meant. Returns which they were.
@@ -193,4 +207,18 @@ export class SimDisk {
     file.truncate(sizeBytes)
     file.commit(file.capture())
   }
+}
+
+/** Pages are values that many disks share, so that each is hashed once. */
+const pageDigests = new WeakMap<Uint8Array, string>()
+
+function pageDigest(bytes: Uint8Array): string {
+  // What lies in a mapping changes under our hands.
+  const isValue = bytes.byteLength === bytes.buffer.byteLength
+  let digest = isValue ? pageDigests.get(bytes) : undefined
+  if (digest === undefined) {
+    digest = createHash('sha1').update(bytes).digest('base64')
+    if (isValue) pageDigests.set(bytes, digest)
+  }
+  return digest
 }

@@ -107,6 +107,12 @@ export class SimFile {
     })
   }
 
+  /** Its present pages that are not all zeros, in order. */
+  *pages(): Generator<readonly [number: number, bytes: Uint8Array]> {
+    for (const [number, page] of this.#present.entries())
+      if (page !== undefined && !equalBytes(page, ZEROS)) yield [number, page]
+  }
+
   /** Extends the file where the range reaches beyond its end. */
   write(offsetBytes: number, bytes: Uint8Array): void {
     if (bytes.byteLength === 0) return

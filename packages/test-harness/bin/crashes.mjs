@@ -1,0 +1,117 @@
+#!/usr/bin/env node
+// Lives of a database on a simulated disk, crashed at every call to it. One process of a campaign, see scripts/campaign.mjs.
+//   crashes.mjs --folder DIR --place N --step N [--seed S] [--until EPOCH_MS] [--histories N]
+//
+// The folder keeps what was done, so that a campaign goes on where it was left:
+//   crashes-<place>.json   how far it came
+//   images-<place>.bin     8 bytes of the hash of each disk that was looked at
+import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+import { runCrashSeed, shortHistories, shrinkCrashSeed } from '../dist/index.js'
+
+const { values } = parseArgs({
+  options: {
+    folder: { type: 'string' },
+    place: { type: 'string', default: '0' },
+    step: { type: 'string', default: '1' },
+    seed: { type: 'string', default: '1' },
+    until: { type: 'string', default: 'Infinity' },
+    histories: { type: 'string', default: 'Infinity' },
+  },
+})
+const place = Number(values.place)
+const step = Number(values.step)
+const firstSeed = Number(values.seed)
+const untilMs = Number(values.until)
+const mostHistories = Number(values.histories)
+if (values.folder === undefined || ![place, step, firstSeed].every(Number.isInteger) || !(untilMs > 0)) {
+  console.error(
+    'usage: crashes.mjs --folder DIR --place N --step N [--seed S] [--until EPOCH_MS] [--histories N]',
+  )
+  process.exit(2)
+}
+const progressPath = join(values.folder, `crashes-${place}.json`)
+const imagesPath = join(values.folder, `images-${place}.bin`)
+
+// The collector does not see what shared memory weighs: without being asked it would let thousands of slabs pile up.
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc')
+
+const progress = existsSync(progressPath)
+  ? JSON.parse(readFileSync(progressPath, 'utf8'))
+  : {
+      firstSeed,
+      step,
+      short: 0,
+      seeds: 0,
+      histories: 0,
+      calls: 0,
+      images: 0,
+      crashedTwice: 0,
+      segmentSwitches: 0,
+      checkpoints: 0,
+      cpuS: 0,
+    }
+if (progress.firstSeed !== firstSeed || progress.step !== step) {
+  console.error(
+    `${progressPath} is of seed ${progress.firstSeed} in steps of ${progress.step}; remove it to begin anew`,
+  )
+  process.exit(2)
+}
+
+let isStopping = false
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => (isStopping = true))
+
+const cpuBefore = progress.cpuS
+function save() {
+  const { user, system } = process.cpuUsage()
+  progress.cpuS = cpuBefore + (user + system) / 1e6
+  writeFileSync(`${progressPath}.new`, JSON.stringify(progress))
+  renameSync(`${progressPath}.new`, progressPath)
+}
+
+async function play(seed, history) {
+  const report = await runCrashSeed(seed, history)
+  const hashes = Buffer.concat(report.images.map((hash) => Buffer.from(hash, 'base64').subarray(0, 8)))
+  appendFileSync(imagesPath, hashes)
+  progress.histories++
+  progress.images += report.images.length
+  for (const name of ['calls', 'crashedTwice', 'segmentSwitches', 'checkpoints'])
+    progress[name] += report[name]
+  // After the hashes: what is counted twice by a kill in between is seen once, since only different ones count.
+  save()
+  if (progress.histories % 4 === 0) collectGarbage()
+}
+
+const isOver = () => isStopping || Date.now() >= untilMs || progress.histories >= mostHistories
+
+let seed = firstSeed
+try {
+  // All the shortest ones first, then those that seeds make.
+  let number = 0
+  for (const history of shortHistories(3)) {
+    if (isOver()) break
+    if (number++ % step !== place) continue
+    if (number <= progress.short) continue
+    await play(seed, history)
+    progress.short = number
+    save()
+  }
+  while (!isOver()) {
+    seed = firstSeed + place + progress.seeds * step
+    progress.seeds++
+    await play(seed)
+  }
+  save()
+  process.exit(isStopping ? 130 : 0)
+} catch (error) {
+  console.error(error)
+  console.error('looking for a shorter history …')
+  const shortest = await shrinkCrashSeed(seed).catch((failure) => String(failure))
+  if (shortest !== undefined) console.error(shortest)
+  process.exit(1)
+}

@@ -1,0 +1,36 @@
+import { describe, expect, test } from 'vitest'
+
+import { type CrashHistory, runCrashCourse, runCrashSeed, shortHistories } from '../../src/index.js'
+
+describe('a crash at any call to the disk', () => {
+  test.each([1, 2, 3, 4, 5, 6])(
+    'leaves every acknowledged write, and no half of a batch (seed %i)',
+    async (seed) => {
+      const { images, calls } = await runCrashSeed(seed)
+      expect(images.length).toBeGreaterThan(calls / 3)
+    },
+    120_000,
+  )
+
+  test('of the shortest histories', async () => {
+    let images = 0
+    for (const history of shortHistories(1)) images += (await runCrashSeed(7, history)).images.length
+    expect(images).toBeGreaterThan(500)
+  }, 120_000)
+})
+
+test('a disk that does nothing when told to sync is found out', async () => {
+  const history: CrashHistory = {
+    durability: 'disk',
+    mappings: true,
+    reorder: false,
+    steps: [
+      { do: 'put', key: 1, sizeBytes: 50 },
+      { do: 'checkpoint' },
+      { do: 'put', key: 2, sizeBytes: 50 },
+      { do: 'put', key: 3, sizeBytes: 50 },
+    ],
+  }
+  await runCrashCourse(history, { seed: 1 })
+  await expect(runCrashCourse(history, { seed: 1, lyingSyncs: true })).rejects.toThrow(/power lost at/)
+})
