@@ -6,5 +6,6 @@ export default defineConfig(
     index: 'src/index.ts',
     child: 'src/run/child.ts',
     'shared-reader': 'src/shared/reader.ts',
+    'bulk-child': 'src/bulk/child.ts',
   }),
 )
