@@ -240,13 +240,15 @@ class Course {
 
   #capture(what: string): void {
     const random = this.#random
-    this.#keep(this.#disk.killImage(random.uint32()), `killed at ${what}`, this.#acknowledged)
+    const killed = this.#disk.killImage(random.uint32())
+    this.#keep(killed, `killed at ${what}`, this.#acknowledged, `, ${String(this.#stable)} stable`)
     for (let i = 0; i < (this.#options.powerLossesPerCall ?? 3); i++)
-      this.#keep(this.#disk.crashImage(random.uint32()), `power lost at ${what}`, this.#stable)
+      this.#keep(this.#disk.crashImage(random.uint32()), `power lost at ${what}`, this.#stable, '')
   }
 
-  #keep(disk: SimDisk, what: string, first: number): void {
-    const digest = disk.digest()
+  /** `unlike`: disks of the same bytes are the same only if as much of them survives a second power loss. */
+  #keep(disk: SimDisk, what: string, first: number, unlike: string): void {
+    const digest = disk.digest() + unlike
     let image = this.#images.get(digest)
     if (image === undefined) {
       image = { disk, moments: [], version: 0 }
