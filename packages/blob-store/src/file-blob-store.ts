@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path'
 import { blobId, type BlobId, FRAME_BYTES, usedPages } from '@holt/blob-buf-pool'
 import { HoltError, isHoltError } from '@holt/errors'
-import type { Io } from '@holt/uring-native'
+import type { Io, IoFile } from '@holt/uring-native'
 import type {
   BlobRead,
   BlobStore,
@@ -38,6 +38,8 @@ export interface FileBlobStoreOptions {
   readonly maxBlobs?: number
   /** Names in the directory that belong to others of the same database, such as its lock and its journal. */
   readonly isOwnName?: (name: string) => boolean
+  /** What the directory holds, where the caller has just listed it and nobody else may change it. */
+  readonly names?: readonly string[]
 }
 
 /** What goes to the thread that is to write: see {@link BlobStoreWorker}. */
@@ -104,10 +106,6 @@ export class FileBlobStore implements BlobStore {
         ? ManifestLog.fresh(options.io, options.directory)
         : ManifestLog.found(options.io, options.directory, found)
     this.#note = found?.note
-    for (const [id, place] of found?.mappings ?? []) {
-      mapping.set(id, place)
-      this.#slots.take(place.diskSlot)
-    }
   }
 
   /**
@@ -123,17 +121,10 @@ export class FileBlobStore implements BlobStore {
       options.mapping === undefined
         ? MappingTable.create(options.maxBlobs)
         : MappingTable.attach(options.mapping)
-    const found = await findManifest(options)
-    for (const id of found?.mappings.keys() ?? []) {
-      if (id < mapping.capacity) continue
-      throw new HoltError(
-        'HOLT_INVALID_ARGUMENT',
-        `${options.directory} holds blob ${String(id)}; maxBlobs is ${String(mapping.capacity)}`,
-      )
-    }
-    const store = new FileBlobStore(options, mapping, found)
+    const { manifest, data } = await findStore(options)
+    const store = new FileBlobStore(options, mapping, manifest)
     try {
-      await store.#openFound()
+      await store.#openFound(manifest, data)
     } catch (error) {
       await store.close()
       throw error
@@ -141,23 +132,37 @@ export class FileBlobStore implements BlobStore {
     return store
   }
 
-  /** Opens the data file of a store that was found, and checks that all of its frames can be there. */
-  async #openFound(): Promise<void> {
-    const ids = this.#mapping.ids()
-    if (ids.length === 0) return
+  /** Takes over what was found, and checks that all frames can be in the data file. */
+  async #openFound(manifest: ManifestState | undefined, data: FoundData | undefined): Promise<void> {
+    if (data !== undefined) this.#closeReader = () => this.#io.close(data.file)
+    const mappings = manifest?.mappings ?? new Map<BlobId, Mapping>()
     let slots = 0
-    for (const id of ids) slots = Math.max(slots, (this.#mapping.get(id)?.diskSlot ?? -1) + 1)
-    const file = await this.#io.open(this.#dataPath, { access: 'read' }).catch((error: unknown) => {
-      if (!isHoltError(error, 'HOLT_NOT_FOUND')) throw error
+    for (const [id, place] of mappings) {
+      if (id >= this.#mapping.capacity) {
+        throw new HoltError(
+          'HOLT_INVALID_ARGUMENT',
+          `${this.#directory} holds blob ${String(id)}; maxBlobs is ${String(this.#mapping.capacity)}`,
+        )
+      }
+      slots = Math.max(slots, place.diskSlot + 1)
+    }
+    for (const [id, place] of mappings) {
+      this.#mapping.set(id, place)
+      this.#slots.take(place.diskSlot)
+    }
+    if (mappings.size === 0) {
+      await this.#closeReader?.()
+      this.#closeReader = undefined
+      return
+    }
+    if (data === undefined) {
       throw new HoltError(
         'HOLT_CORRUPT',
-        `${this.#dataPath} is missing; the manifest names ${String(ids.length)} blobs in it`,
-        { cause: error },
+        `${this.#dataPath} is missing; the manifest names ${String(mappings.size)} blobs in it`,
       )
-    })
-    this.#closeReader = () => this.#io.close(file)
-    this.#reader = new FrameReader(this.#io, file, (id) => this.#locate(id))
-    const { sizeBytes } = await this.#io.stat(file)
+    }
+    this.#reader = new FrameReader(this.#io, data.file, (id) => this.#locate(id))
+    const { sizeBytes } = data
     this.#foundBytes = sizeBytes
     if (sizeBytes < slots * FRAME_BYTES) {
       throw new HoltError(
@@ -595,26 +600,30 @@ const WORKER_MODULE = new URL(
   import.meta.url,
 )
 
-/** The manifest of the directory, `undefined` when a store is to be made there. */
-async function findManifest(options: FileBlobStoreOptions): Promise<ManifestState | undefined> {
+interface FoundData {
+  readonly file: IoFile
+  readonly sizeBytes: number
+}
+
+interface FoundStore {
+  readonly manifest?: ManifestState
+  readonly data?: FoundData | undefined
+}
+
+/** Manifest and data file of the directory; nothing when a store is to be made there. */
+async function findStore(options: FileBlobStoreOptions): Promise<FoundStore> {
   const { io, directory } = options
   const create = options.createIfMissing ?? false
-  let names: string[]
+  let names: readonly string[]
   try {
-    names = await io.list(directory)
+    names = options.names ?? (await io.list(directory))
   } catch (error) {
     if (!isHoltError(error, 'HOLT_NOT_FOUND') || !create) throw error
     await io.mkdir(directory)
-    return undefined
+    return {}
   }
   const path = join(directory, MANIFEST_NAME)
-  if (names.includes(MANIFEST_NAME)) {
-    const bytes = await readWhole(io, path)
-    if (!names.includes(DATA_NAME) && !startsAsManifest(bytes)) {
-      throw new HoltError('HOLT_NOT_A_STORE', `${path} is not one of ours, and there is no ${DATA_NAME}`)
-    }
-    return readManifest(bytes, path)
-  }
+  if (names.includes(MANIFEST_NAME)) return readStore(io, directory, names.includes(DATA_NAME))
   if (names.includes(DATA_NAME)) {
     throw new HoltError('HOLT_CORRUPT', `${path} is missing, but ${DATA_NAME} is there`)
   }
@@ -627,13 +636,52 @@ async function findManifest(options: FileBlobStoreOptions): Promise<ManifestStat
     )
   }
   if (!create) throw new HoltError('HOLT_NOT_A_STORE', `${directory} holds no store, and none is to be made`)
-  return undefined
+  return {}
+}
+
+/** Both files at once: each waits for the other's calls no longer than for its own. */
+async function readStore(io: Io, directory: string, hasData: boolean): Promise<FoundStore> {
+  const path = join(directory, MANIFEST_NAME)
+  const [read, opened] = await Promise.allSettled([
+    readWhole(io, path),
+    hasData ? openSized(io, join(directory, DATA_NAME)) : undefined,
+  ])
+  const data = opened.status === 'fulfilled' ? opened.value : undefined
+  try {
+    if (read.status === 'rejected') throw read.reason
+    const bytes = read.value
+    if (!hasData && !startsAsManifest(bytes)) {
+      throw new HoltError('HOLT_NOT_A_STORE', `${path} is not one of ours, and there is no ${DATA_NAME}`)
+    }
+    const manifest = readManifest(bytes, path)
+    // What cannot be opened is not missed where nothing lies in it.
+    if (
+      opened.status === 'rejected' &&
+      manifest.mappings.size > 0 &&
+      !isHoltError(opened.reason, 'HOLT_NOT_FOUND')
+    )
+      throw opened.reason
+    return { manifest, data }
+  } catch (error) {
+    if (data !== undefined) await io.close(data.file).catch(() => undefined)
+    throw error
+  }
+}
+
+async function openSized(io: Io, path: string): Promise<FoundData> {
+  const file = await io.open(path, { access: 'read' })
+  try {
+    return { file, sizeBytes: (await io.stat(file)).sizeBytes }
+  } catch (error) {
+    await io.close(file).catch(() => undefined)
+    throw error
+  }
 }
 
 async function readWhole(io: Io, path: string): Promise<Uint8Array> {
-  const file = await io.open(path, { access: 'read' })
+  const { file, sizeBytes } = await openSized(io, path)
   try {
-    const bytes = new Uint8Array((await io.stat(file)).sizeBytes)
+    const bytes = new Uint8Array(sizeBytes)
     if (bytes.length > 0) await io.read(file, 0, bytes)
     return bytes
   } finally {

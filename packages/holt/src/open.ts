@@ -90,9 +90,12 @@ async function openIn(
   const lock = await StoreLock.acquire(io, directory)
   undo.push(() => lock.release())
 
+  // Nobody else changes it from now on.
+  const names = await io.list(directory)
   const store = await FileBlobStore.open({
     io,
     directory,
+    names,
     createIfMissing: true,
     isOwnName: (name) => LOCK_FILES.test(name),
   })
@@ -110,6 +113,7 @@ async function openIn(
   const found = await Journal.open({
     io,
     directory,
+    names,
     storeId: store.storeId,
     segmentBytes: options.segmentBytes,
     syncIntervalMs: options.syncIntervalMs,
@@ -162,6 +166,7 @@ async function openIn(
     durability,
     seq,
     start: async (seqFloor) => {
+      await lock.settle()
       await store.settle()
       if (journal !== undefined) await journal.start(seqFloor)
       // Without a journal the image itself must say which seqs may have been handed out.

@@ -1,5 +1,5 @@
 import { HoltError, isHoltError } from '@holt/errors'
-import type { FileLock, Io, ProcessIdentity } from '@holt/uring-native'
+import type { FileLock, Io, IoFile, ProcessIdentity } from '@holt/uring-native'
 
 /**
  * The lock that keeps a second writer out, in this process or another.
@@ -26,12 +26,21 @@ export class StoreLock {
   readonly #directory: string
   readonly #nonce: string
   readonly #flock: FileLock | undefined
+  /** Of the file under its first name, which nobody needs any more. */
+  readonly #tidied: Promise<void>
 
-  private constructor(io: Io, directory: string, nonce: string, flock: FileLock | undefined) {
+  private constructor(
+    io: Io,
+    directory: string,
+    nonce: string,
+    flock: FileLock | undefined,
+    tidied: Promise<void>,
+  ) {
     this.#io = io
     this.#directory = directory
     this.#nonce = nonce
     this.#flock = flock
+    this.#tidied = tidied
   }
 
   /** Throws `HOLT_LOCKED`, naming the holder. */
@@ -42,21 +51,40 @@ export class StoreLock {
     io.fillRandom(nonceBytes)
     const nonce = nonceBytes.toString('hex')
     const own = `${directory}/${LOCK_FILE}.own.${nonce}`
+    let file: IoFile | undefined
     try {
-      await writeHolder(io, own, { ...io.processIdentity(), nonce, hasFlock: flock !== undefined })
-      try {
-        await takeLock(io, directory, own, flock !== undefined)
-      } finally {
-        await removeIfThere(io, own)
-      }
+      const identity = io.processIdentity()
+      file = await io.open(own, { access: 'readwrite', create: true, exclusive: true })
+      await writeHolder(io, file, { ...identity, nonce, hasFlock: flock !== undefined })
+      await takeLock(io, directory, own, flock !== undefined)
     } catch (error) {
+      await tidyUp(io, own, file)
       await flock?.release()
       throw error
     }
-    return new StoreLock(io, directory, nonce, flock)
+    return new StoreLock(io, directory, nonce, flock, tidyUp(io, own, file))
+  }
+
+  /** To be called before the first change: then the file names its holder after a power loss too. */
+  async settle(): Promise<void> {
+    if (this.#flock === undefined) return
+    let file: IoFile
+    try {
+      file = await this.#io.open(`${this.#directory}/${LOCK_FILE}`, { access: 'readwrite' })
+    } catch (error) {
+      // Removed by hand: the lock that counts is flock's.
+      if (isHoltError(error, 'HOLT_NOT_FOUND')) return
+      throw error
+    }
+    try {
+      await this.#io.sync(file)
+    } finally {
+      await this.#io.close(file)
+    }
   }
 
   async release(): Promise<void> {
+    await this.#tidied
     try {
       const holder = await readHolder(this.#io, `${this.#directory}/${LOCK_FILE}`)
       if (holder?.nonce === this.#nonce) await removeIfThere(this.#io, `${this.#directory}/${LOCK_FILE}`)
@@ -128,14 +156,16 @@ async function removeIfThere(io: Io, path: string): Promise<void> {
   }
 }
 
-async function writeHolder(io: Io, path: string, holder: Holder): Promise<void> {
-  const file = await io.open(path, { access: 'readwrite', create: true, exclusive: true })
-  try {
-    await io.write(file, 0, new TextEncoder().encode(`${JSON.stringify(holder)}\n`))
-    await io.sync(file)
-  } finally {
-    await io.close(file)
-  }
+async function writeHolder(io: Io, file: IoFile, holder: Holder): Promise<void> {
+  // A few bytes for the page cache: to wait for another thread would take longer.
+  io.writeSync(file, 0, new TextEncoder().encode(`${JSON.stringify(holder)}\n`))
+  // A file that a power loss has torn is stale for whoever gets flock; without flock nobody could tell.
+  if (!holder.hasFlock) await io.sync(file)
+}
+
+/** A name that cannot be removed is in nobody's way: it is never used again. */
+async function tidyUp(io: Io, own: string, file: IoFile | undefined): Promise<void> {
+  await Promise.allSettled([file === undefined ? undefined : io.close(file), io.remove(own)])
 }
 
 /** The holder that a lock file names; `undefined` if it is gone. A file that cannot be read counts as held by nobody known. */

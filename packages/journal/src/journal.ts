@@ -80,7 +80,7 @@ export class Journal implements JournalContract {
   static async open(options: JournalOptions): Promise<Journal> {
     const checked = checkOptions(options)
     const { io, directory, storeId, readOnly } = checked
-    return new Journal(checked, await findLog(io, directory, storeId, readOnly))
+    return new Journal(checked, await findLog(io, directory, storeId, readOnly, options.names))
   }
 
   /**

@@ -30,6 +30,8 @@ export interface JournalOptions {
   readonly syncIntervalMs?: number
   /** Source of salts, in [0, 1). From the system's random generator by default. */
   readonly random?: () => number
+  /** What the directory holds, where the caller has just listed it and nobody else may change it. */
+  readonly names?: readonly string[]
   /** Replay only; {@link Journal.start} is refused. */
   readonly readOnly?: boolean
   readonly onEvent?: JournalEventListener
@@ -38,7 +40,7 @@ export interface JournalOptions {
 const DEFAULT_SYNC_INTERVAL_MS = 1000
 
 /** Options with every default filled in. */
-export type CheckedOptions = Required<Omit<JournalOptions, 'onEvent' | 'random'>> & {
+export type CheckedOptions = Required<Omit<JournalOptions, 'onEvent' | 'random' | 'names'>> & {
   readonly onEvent: JournalEventListener
   readonly random: (() => number) | undefined
 }

@@ -36,7 +36,7 @@ export interface FoundLog {
 }
 
 /**
- * Reads the headers of a directory's segments and finds the chain. Changes nothing.
+ * Reads the headers of a directory's segments and finds the chain. Changes nothing. `names` saves the listing.
  *
  * @throws HoltError `HOLT_CORRUPT` naming the file; `HOLT_VERSION`; when `readOnly`, `HOLT_BUSY` if a file went away
  * meanwhile.
@@ -46,9 +46,10 @@ export async function findLog(
   directory: string,
   storeId: Uint8Array,
   readOnly: boolean,
+  names?: readonly string[],
 ): Promise<FoundLog> {
   const found = new Map<number, FoundSegment>()
-  for (const name of await io.list(directory)) {
+  for (const name of names ?? (await io.list(directory))) {
     const number = segmentNumberOf(name)
     if (number === undefined) continue
     const path = journalPath(directory, name)

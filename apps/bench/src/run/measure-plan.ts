@@ -281,8 +281,8 @@ async function measureFiles(
   })
   return [
     row('diskBytes', 'bytes on disk per key, compacted and closed', 'B', disk),
-    row('openWarm', 'open and first get, files in the page cache', 'ms', warm),
-    row('openEvicted', 'open and first get, files evicted', 'ms', evicted),
+    row('openWarm', 'open and first get, modules loaded, files in the page cache', 'ms', warm),
+    row('openEvicted', 'open and first get, modules loaded, files evicted', 'ms', evicted),
     row('residentBytes', 'resident bytes per key, all keys read', 'B', resident),
   ]
 }
