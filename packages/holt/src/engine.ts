@@ -15,6 +15,7 @@ import { AsyncReads } from './async-reads.js'
 import { wordsOfSegment } from './copy-words.js'
 import type { Durability } from './durability.js'
 import { applyEffect } from './apply-effect.js'
+import { BackgroundCompaction } from './background-compaction.js'
 import { CommittedTree } from './committed-tree.js'
 import { appendDelete, appendEffects, appendPut, type Effect, effectsBytes, putBytes } from './effect.js'
 import { batchTooLarge, LIMITS, MAX_UNLINKED_FRAMES, SEQ_WINDOW } from './limits.js'
@@ -46,12 +47,18 @@ export interface EngineParts {
   readonly seq: number
   /** Makes the store ready for changes: run once, before the first. */
   readonly start: (seqFloor: number) => Promise<void>
+  /** Whether frames that deletes leave half empty are merged without being asked. */
+  readonly backgroundCompaction: boolean
 }
 
 /** How a batch ended: its commit seq, or the first operation whose condition did not hold. */
 export type BatchOutcome =
   | { readonly committed: true; readonly version: number; readonly found: readonly boolean[] }
   | { readonly committed: false; readonly failed: Extract<Resolution, { kind: 'failed' }> }
+
+/** What a step gave, or the blob that it missed. */
+export type ReshapeOutcome<T> =
+  { readonly result: T; readonly missing: undefined } | { readonly missing: BlobId }
 
 /** A tree, as the one that knows how its keys look. */
 export interface KeyEncoder<K> {
@@ -104,6 +111,7 @@ export class Engine {
   readonly #turns: TurnGuard
   readonly #committed: CommittedTree
   readonly reclaimer: Reclaimer
+  readonly compaction: BackgroundCompaction
   /** A larger value lies in frames of its own. */
   readonly #maxInlineBytes: number
   readonly #waiting: WaitingWrite[] = []
@@ -142,6 +150,7 @@ export class Engine {
     this.reclaimer = new Reclaimer(parts.index, parts.frames, parts.checkpointer, () => {
       parts.checkpointer?.changed(parts.journal?.appendedBytes ?? 0)
     })
+    this.compaction = new BackgroundCompaction(this, parts.backgroundCompaction)
     this.asyncReads = new AsyncReads(this)
     this.#maxInlineBytes = maxInlineValueBytes(parts.index.usableBytes)
   }
@@ -339,7 +348,7 @@ export class Engine {
    * throws `FrameAbsent` must have changed nothing. Nothing goes into the journal. Returns what the step returned.
    */
   async reshape<T>(step: () => T): Promise<T> {
-    const { frames, checkpointer, journal } = this
+    const { frames, checkpointer } = this
     const pinned: BlobId[] = []
     try {
       for (;;) {
@@ -355,23 +364,38 @@ export class Engine {
           await keepingProcessAlive(checkpointer?.whenRoom())
           continue
         }
-        let missing: BlobId
-        frames.mayBlock = false
-        try {
-          const result = step()
-          checkpointer?.changed(journal === undefined ? 0 : journal.appendedBytes)
-          return result
-        } catch (error) {
-          if (!(error instanceof FrameAbsent)) throw this.#breaks(error)
-          missing = error.id
-        } finally {
-          frames.mayBlock = true
-        }
+        const outcome = this.#tryReshape(step)
+        if (outcome.missing === undefined) return outcome.result
+        const { missing } = outcome
         await frames.load(missing)
         pinned.push(missing)
       }
     } finally {
       for (const id of pinned) frames.unpin(id)
+    }
+  }
+
+  /**
+   * As {@link reshape}, if that can be done here and now. `'not-now'` when writes are held back or slots are wanting; the
+   * blob that the step missed. Nothing has changed in either case. Throws what the step throws.
+   */
+  reshapeNow<T>(step: () => T): ReshapeOutcome<T> | 'not-now' {
+    if (!this.#writable || !this.#hasSlots(OPERATIONS_PER_RESHAPE, 0)) return 'not-now'
+    return this.#tryReshape(step)
+  }
+
+  #tryReshape<T>(step: () => T): ReshapeOutcome<T> {
+    const { frames, checkpointer, journal } = this
+    frames.mayBlock = false
+    try {
+      const result = step()
+      checkpointer?.changed(journal === undefined ? 0 : journal.appendedBytes)
+      return { result, missing: undefined }
+    } catch (error) {
+      if (!(error instanceof FrameAbsent)) throw this.#breaks(error)
+      return { missing: error.id }
+    } finally {
+      frames.mayBlock = true
     }
   }
 
@@ -536,6 +560,7 @@ export class Engine {
       await this.#released()
       await this.#draining
     }
+    await this.compaction.stop()
     await this.reclaimer.stop()
     let failure: unknown
     const attempt = async (step: () => Promise<void> | undefined): Promise<void> => {
@@ -735,6 +760,7 @@ export class Engine {
   #acknowledge(durability: Durability): Promise<void> {
     const { journal } = this
     this.checkpointer?.changed(journal === undefined ? 0 : journal.appendedBytes)
+    if (this.index.compactionCandidates > 0) this.compaction.wake()
     if (journal === undefined || durability === 'memory') return this.#turns.settled()
     return durability === 'os' && journal.immediate ? this.#turns.settled() : journal.acknowledge(durability)
   }

@@ -44,8 +44,10 @@ export async function open(path: string, options?: OpenOptions): Promise<Db> {
 }
 
 /** A database in memory: the same engine without a disk. Options as of `open`, of which only some make sense here. */
-export function openMemory(options: Pick<OpenOptions, 'usableFrameBytes'> = {}): Promise<Db> {
-  const { usableFrameBytes } = resolveOptions(options)
+export function openMemory(
+  options: Pick<OpenOptions, 'usableFrameBytes' | 'backgroundCompaction'> = {},
+): Promise<Db> {
+  const { usableFrameBytes, backgroundCompaction } = resolveOptions(options)
   const io = FsIo.create()
   const store = new MemoryBlobStore()
   const frames = new BufferManager({
@@ -65,6 +67,7 @@ export function openMemory(options: Pick<OpenOptions, 'usableFrameBytes'> = {}):
     durability: 'memory',
     seq: 0,
     start: () => Promise.resolve(),
+    backgroundCompaction,
   })
   return Promise.resolve(
     new Db({ engine, path: undefined, recovery: undefined, release: () => io.dispose() }),
@@ -172,6 +175,7 @@ async function openIn(
       // Without a journal the image itself must say which seqs may have been handed out.
       else await checkpointer.checkpoint({ force: true })
     },
+    backgroundCompaction: options.backgroundCompaction,
   })
   const release = async (): Promise<void> => {
     if (journal === undefined) await found.close()

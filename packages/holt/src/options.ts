@@ -37,6 +37,11 @@ export interface OpenOptions {
   /** Bytes of a journal segment: a multiple of 4 096 from 64 KiB to 128 MiB. Default 32 MiB. */
   readonly segmentBytes?: number
   readonly checkpoint?: CheckpointOptions
+  /**
+   * Merge frames that deletes leave half empty, when no write comes for a moment, in pieces of about a millisecond. Default
+   * true; `db.compact()` does it, and more, in either case.
+   */
+  readonly backgroundCompaction?: boolean
   /** Bytes of each frame that are used. For tests that want many frames of little data. */
   readonly usableFrameBytes?: number
 }
@@ -49,6 +54,7 @@ export interface ResolvedOptions {
   readonly errorIfExists: boolean
   readonly syncIntervalMs: number
   readonly segmentBytes: number
+  readonly backgroundCompaction: boolean
   readonly usableFrameBytes: number
   readonly checkpoint: Required<CheckpointOptions>
 }
@@ -62,6 +68,7 @@ const KNOWN: Readonly<Record<keyof OpenOptions, true>> = {
   syncIntervalMs: true,
   segmentBytes: true,
   checkpoint: true,
+  backgroundCompaction: true,
   usableFrameBytes: true,
 }
 const KNOWN_CHECKPOINT: Readonly<Record<keyof CheckpointOptions, true>> = {
@@ -144,6 +151,7 @@ export function resolveOptions(options: unknown = {}): ResolvedOptions {
     errorIfExists: flag('errorIfExists', given.errorIfExists, false),
     syncIntervalMs: whole('syncIntervalMs', given.syncIntervalMs, 1_000, 1, 2 ** 31 - 1),
     segmentBytes,
+    backgroundCompaction: flag('backgroundCompaction', given.backgroundCompaction, true),
     usableFrameBytes: whole(
       'usableFrameBytes',
       given.usableFrameBytes,

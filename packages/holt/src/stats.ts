@@ -2,6 +2,7 @@ import type { CacheStats, BlobStoreStats } from '@holt/blob-store'
 import type { CheckpointStats } from '@holt/checkpointer'
 import type { JournalStats } from '@holt/journal'
 import type { IoCounters, IoKind } from '@holt/uring-native'
+import type { BackgroundCompactionStats } from './background-compaction.js'
 import type { Durability } from './durability.js'
 import type { ReclaimStats } from './reclaimer.js'
 import type { RecoveryStats } from './recovery.js'
@@ -24,6 +25,8 @@ export interface DbStats {
   readonly store: BlobStoreStats
   /** Giving back the frames that whole subtrees have left. */
   readonly reclaim: ReclaimStats
+  /** Merging, unasked, what deletes have left half empty. */
+  readonly compaction: BackgroundCompactionStats
   /** Absent without a journal. */
   readonly journal: JournalStats | undefined
   /** Absent in a database that lives in memory only. */

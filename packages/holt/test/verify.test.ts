@@ -159,6 +159,7 @@ it('verify names a frame that no part of the tree is, and a stored one that nobo
     durability: 'memory',
     seq: 0,
     start: () => Promise.resolve(),
+    backgroundCompaction: false,
   })
   expect((await verifyDatabase(engine, {})).problems).toEqual([])
   const lost = frames.allocate()
