@@ -6,6 +6,7 @@
  *   npm run soak -- histories --count N --seed N      histories of a database on a simulated disk that crashes
  *   npm run soak -- kills --count N --seed N          processes killed at any moment
  *   npm run soak -- shared --reads N                  threads that read a tree while it changes
+ *   npm run soak -- shapes --keys N                   fill and depth of trees of many shapes, one of very many tiny entries
  */
 import './check-node.mjs'
 
@@ -18,7 +19,7 @@ import { isInterrupted, run, step } from './step.mjs'
 
 /** As `packages/art-index/test/history-generation.ts` has it. */
 const OPERATIONS_PER_INDEX_HISTORY = 5_000
-const PART_NAMES = ['index', 'histories', 'kills', 'shared']
+const PART_NAMES = ['index', 'histories', 'kills', 'shared', 'shapes']
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -27,16 +28,17 @@ const { values, positionals } = parseArgs({
     count: { type: 'string' },
     operations: { type: 'string', default: '10000000' },
     reads: { type: 'string', default: '100000000' },
+    keys: { type: 'string', default: '10000000' },
   },
 })
-const { seed, operations, reads } = values
+const { seed, operations, reads, keys } = values
 const isNumber = (text) => /^\d+$/.test(text)
 if (
   !positionals.every((name) => PART_NAMES.includes(name)) ||
-  ![seed, operations, reads, values.count ?? '1'].every(isNumber)
+  ![seed, operations, reads, keys, values.count ?? '1'].every(isNumber)
 ) {
   process.stderr.write(
-    `usage: npm run soak -- [${PART_NAMES.join('|')}] [--seed N] [--count N] [--operations N] [--reads N]\n`,
+    `usage: npm run soak -- [${PART_NAMES.join('|')}] [--seed N] [--count N] [--operations N] [--reads N] [--keys N]\n`,
   )
   process.exit(2)
 }
@@ -108,6 +110,14 @@ const PARTS = {
         'node_modules/vitest/vitest.mjs',
         ['run', '--testTimeout=0', 'packages/test-harness/test/blob-store/shared-reading.test.ts'],
         { HOLT_SHARED_READS: reads },
+      ),
+  ],
+  shapes: [
+    () =>
+      runProgram(
+        'node_modules/vitest/vitest.mjs',
+        ['run', 'packages/art-index/test/compaction.test.ts', '-t', 'the shape of a tree'],
+        { HOLT_TINY_KEYS: keys },
       ),
   ],
 }

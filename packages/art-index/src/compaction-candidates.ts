@@ -1,4 +1,5 @@
-const CAPACITY = 64
+/** Random deletes halve all frames of a tree at about the same time; keys are short as a rule. */
+const CAPACITY = 1_024
 const NO_KEY = new Uint8Array(0)
 
 /**
