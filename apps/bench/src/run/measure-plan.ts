@@ -262,18 +262,23 @@ async function measureFiles(
           rows.set(kind.name, `files cannot be evicted here: ${reason}`)
           continue
         }
-        const readsAll = round === 0 && rows === warm
         // A process of its own, as it is when a program starts.
         const contestant = place.start(kind.name)
         const reopened = await attempt(kind.name, failures, () =>
-          contestant.ask('reopen', { ...request, readsAll }),
+          contestant.ask('reopen', { ...request, key: opened.someKey }),
         )
         await place.end(contestant)
-        if (reopened === undefined) continue
-        add(rows, kind.name, amount(reopened.openMs))
-        if (readsAll) add(resident, kind.name, amount(reopened.residentBytes / opened.keyCount))
+        if (reopened !== undefined) add(rows, kind.name, amount(reopened.openMs))
       }
     }
+  }
+  say('resident bytes')
+  for (const { kind, request, opened } of taking) {
+    if (!kind.isPersistent) continue
+    const contestant = place.start(kind.name)
+    const read = await attempt(kind.name, failures, () => contestant.ask('readAll', request))
+    await place.end(contestant)
+    if (read !== undefined) add(resident, kind.name, amount(read.residentBytes / opened.keyCount))
   }
   const row = (name: string, title: string, unit: string, byStore: Rows): Finding => ({
     ...{ name, title, unit, byStore },

@@ -41,7 +41,9 @@ export interface Requests {
   /** Gives back all space and closes. */
   readonly finish: { readonly request: { readonly compact: boolean }; readonly answer: Finished }
   /** Opens what another process has closed, and reads a key. */
-  readonly reopen: { readonly request: ReopenRequest; readonly answer: Reopened }
+  readonly reopen: { readonly request: ReopenRequest; readonly answer: { readonly openMs: number } }
+  /** The same, and reads every key: what the process grows by. */
+  readonly readAll: { readonly request: OpenRequest; readonly answer: { readonly residentBytes: number } }
   /** Syncs blocks to a file by hand: what the device takes, whatever the engine. */
   readonly probe: { readonly request: ProbeRequest; readonly answer: Timing }
 }
@@ -56,6 +58,8 @@ export interface WorkRequest {
 
 export interface Opened {
   readonly keyCount: number
+  /** One of them, for the opening of the store by another process. */
+  readonly someKey: string
   readonly loaded: Timing
   /** By operation: why this store has none. */
   readonly missing: Readonly<Record<string, string>>
@@ -73,14 +77,8 @@ export interface Finished {
 }
 
 export interface ReopenRequest extends OpenRequest {
-  /** Read every key after the first, to see what memory that takes. */
-  readonly readsAll: boolean
-}
-
-export interface Reopened {
-  readonly openMs: number
-  /** What the process grew by from before the opening. */
-  readonly residentBytes: number
+  /** One that is there. The process makes no others: a program that starts has no heap of keys to be collected. */
+  readonly key: string
 }
 
 export interface ProbeRequest {
