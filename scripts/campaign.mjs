@@ -61,7 +61,15 @@ async function runProgram(program, args, env = {}) {
 
 /** Of all processes together; the images are those that differ. */
 function crashProgress(processes) {
-  const sum = { histories: 0, calls: 0, crashedTwice: 0, segmentSwitches: 0, checkpoints: 0, cpuS: 0 }
+  const sum = {
+    histories: 0,
+    calls: 0,
+    crashedTwice: 0,
+    segmentSwitches: 0,
+    checkpoints: 0,
+    merges: 0,
+    cpuS: 0,
+  }
   const images = new Set()
   for (let place = 0; place < processes; place++) {
     const path = join(FOLDER, `crashes-${String(place)}.json`)
@@ -80,13 +88,13 @@ async function runCrashes() {
   const processes = availableParallelism()
   const until = String(Date.now() + minutes * 60_000)
   const say = () => {
-    const { histories, images, calls, crashedTwice, segmentSwitches, checkpoints, cpuS } =
+    const { histories, images, calls, crashedTwice, segmentSwitches, checkpoints, merges, cpuS } =
       crashProgress(processes)
     const count = (number) => Math.round(number).toLocaleString('en')
     process.stdout.write(
       `${count(histories)} histories, ${count(calls)} calls to the disk, ${count(images)} different images looked at, ` +
         `${count(crashedTwice)} of them crashed again while they were opened; ${count(checkpoints)} checkpoints, ` +
-        `${count(segmentSwitches)} segment switches; ${count(cpuS)} s of CPU\n`,
+        `${count(segmentSwitches)} segment switches, ${count(merges)} merges of frames; ${count(cpuS)} s of CPU\n`,
     )
   }
   const timer = setInterval(say, 60_000)

@@ -54,6 +54,7 @@ const progress = existsSync(progressPath)
       crashedTwice: 0,
       segmentSwitches: 0,
       checkpoints: 0,
+      merges: 0,
       cpuS: 0,
     }
 if (progress.firstSeed !== firstSeed || progress.step !== step) {
@@ -80,7 +81,7 @@ async function play(seed, history) {
   appendFileSync(imagesPath, hashes)
   progress.histories++
   progress.images += report.images.length
-  for (const name of ['calls', 'crashedTwice', 'segmentSwitches', 'checkpoints'])
+  for (const name of ['calls', 'crashedTwice', 'segmentSwitches', 'checkpoints', 'merges'])
     progress[name] += report[name]
   // After the hashes: what is counted twice by a kill in between is seen once, since only different ones count.
   save()

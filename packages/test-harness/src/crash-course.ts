@@ -15,6 +15,9 @@ import { SimDisk } from './sim-disk.js'
 import type { SimIo } from './sim-io.js'
 
 const PATH = '/home/db'
+/** Long enough for a sync, a checkpoint and a merge to begin by themselves. */
+const REST_MS = 8_000
+const REST_TURNS = 80
 
 export interface CrashCourseOptions {
   readonly seed: number
@@ -37,6 +40,8 @@ export interface CrashCourseReport {
   readonly trace: string
   readonly segmentSwitches: number
   readonly checkpoints: number
+  /** Steps in which frames that deletes had left half empty were merged. */
+  readonly merges: number
 }
 
 /** When a disk was as it is: of the states from `first` to `last` it must show one. */
@@ -84,6 +89,7 @@ class Course {
   readonly #segments = new Set<string>()
   #calls = 0
   #checkpoints = 0
+  #merges = 0
   /** The state that was acknowledged last; the one that was on the medium for certain; the highest version seen. */
   #acknowledged = 0
   #stable = 0
@@ -105,26 +111,39 @@ class Course {
       trace: this.#trace.digest('hex'),
       segmentSwitches: Math.max(0, this.#segments.size - 1),
       checkpoints: this.#checkpoints,
+      merges: this.#merges,
     }
   }
 
   // ---- the life ------------------------------------------------------------------------------------------------
 
   async live(): Promise<void> {
-    let db = await this.#open(this.#start())
+    let io = this.#start()
+    let db = await this.#open(io)
     let tree = await treeOf(db)
     for (const [number, step] of this.#history.steps.entries()) {
       this.#step = number
       if (step.do === 'reopen') {
-        await db.close()
-        this.#stable = this.#acknowledged
-        db = await this.#open(this.#start())
+        await this.#close(db)
+        io = this.#start()
+        db = await this.#open(io)
         tree = await treeOf(db)
+      } else if (step.do === 'rest') {
+        for (let turn = 0; turn < REST_TURNS; turn++) {
+          io.advance(REST_MS / REST_TURNS)
+          await new Promise((resolve) => setImmediate(resolve))
+        }
       } else await this.#play(db, tree, number, step)
     }
     this.#step = this.#history.steps.length
-    await db.close()
+    await this.#close(db)
     this.#disk.kill()
+  }
+
+  async #close(db: Db): Promise<void> {
+    this.#merges += db.stats().compaction.steps
+    await db.close()
+    this.#stable = this.#acknowledged
   }
 
   #open(io: SimIo): Promise<Db> {
@@ -227,6 +246,7 @@ class Course {
         return
       }
       case 'reopen':
+      case 'rest':
     }
   }
 

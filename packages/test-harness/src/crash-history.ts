@@ -14,6 +14,8 @@ export type CrashStep =
   | { readonly do: 'checkpoint' }
   | { readonly do: 'sync' }
   | { readonly do: 'reopen' }
+  /** Nothing is asked for some seconds: what goes by timers has its turn. */
+  | { readonly do: 'rest' }
 
 export interface CrashHistory {
   readonly durability: 'os' | 'disk'
@@ -73,6 +75,7 @@ function crashStep(): fc.Arbitrary<CrashStep> {
     { weight: 3, arbitrary: fc.record({ do: as('checkpoint') }) },
     { weight: 1, arbitrary: fc.record({ do: as('sync') }) },
     { weight: 1, arbitrary: fc.record({ do: as('reopen') }) },
+    { weight: 2, arbitrary: fc.record({ do: as('rest') }) },
   )
 }
 

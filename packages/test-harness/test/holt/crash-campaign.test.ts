@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest'
 
-import { type CrashHistory, runCrashCourse, runCrashSeed, shortHistories } from '../../src/index.js'
+import {
+  type CrashHistory,
+  type CrashStep,
+  runCrashCourse,
+  runCrashSeed,
+  shortHistories,
+} from '../../src/index.js'
 
 describe('a crash at any call to the disk', () => {
   test.each([1, 2, 3, 4, 5, 6])(
@@ -11,6 +17,22 @@ describe('a crash at any call to the disk', () => {
     },
     120_000,
   )
+
+  test('while frames that deletes have left half empty are merged', async () => {
+    const put = (from: number, to: number): CrashStep[] =>
+      Array.from({ length: to - from }, (_, i) => ({ do: 'put', key: from + i, sizeBytes: 900 }))
+    const steps: CrashStep[] = [
+      ...put(0, 48),
+      { do: 'checkpoint' },
+      { do: 'batch', puts: [1], deletes: Array.from({ length: 40 }, (_, i) => i + 4) },
+      { do: 'rest' },
+      { do: 'put', key: 2, sizeBytes: 900 },
+      { do: 'deletePrefix', directory: 1 },
+      { do: 'rest' },
+    ]
+    const { merges } = await runCrashSeed(3, { durability: 'disk', mappings: true, reorder: false, steps })
+    expect(merges).toBeGreaterThan(0)
+  }, 120_000)
 
   test('of the shortest histories', async () => {
     let images = 0
