@@ -238,10 +238,11 @@ class Course {
         return
       }
       case 'checkpoint':
+      case 'vacuum':
       case 'sync': {
         const before = this.#acknowledged
-        await (step.do === 'sync' ? db.sync() : db.checkpoint())
-        if (step.do === 'checkpoint') this.#checkpoints++
+        await (step.do === 'sync' ? db.sync() : step.do === 'vacuum' ? db.vacuum() : db.checkpoint())
+        if (step.do !== 'sync') this.#checkpoints++
         this.#stable = Math.max(this.#stable, before)
         return
       }

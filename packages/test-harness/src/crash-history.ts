@@ -13,6 +13,8 @@ export type CrashStep =
   | { readonly do: 'renamePrefix'; readonly from: number; readonly to: number }
   | { readonly do: 'checkpoint' }
   | { readonly do: 'sync' }
+  /** Moves frames, cuts files off, and writes the manifest anew. */
+  | { readonly do: 'vacuum' }
   | { readonly do: 'reopen' }
   /** Nothing is asked for some seconds: what goes by timers has its turn. */
   | { readonly do: 'rest' }
@@ -58,7 +60,7 @@ function crashStep(): fc.Arbitrary<CrashStep> {
   // Some so long that they lie in frames of their own.
   const sizeBytes = fc.oneof(
     { weight: 6, arbitrary: fc.integer({ min: 8, max: 900 }) },
-    { weight: 1, arbitrary: fc.integer({ min: 2_000, max: 9_000 }) },
+    { weight: 2, arbitrary: fc.integer({ min: 2_000, max: 9_000 }) },
   )
   const keys = fc.uniqueArray(key, { minLength: 2, maxLength: 8 })
   const as = <D extends string>(name: D): fc.Arbitrary<D> => fc.constant(name)
@@ -74,6 +76,7 @@ function crashStep(): fc.Arbitrary<CrashStep> {
     { weight: 1, arbitrary: fc.record({ do: as('renamePrefix'), from: directory, to: directory }) },
     { weight: 3, arbitrary: fc.record({ do: as('checkpoint') }) },
     { weight: 1, arbitrary: fc.record({ do: as('sync') }) },
+    { weight: 1, arbitrary: fc.record({ do: as('vacuum') }) },
     { weight: 1, arbitrary: fc.record({ do: as('reopen') }) },
     { weight: 2, arbitrary: fc.record({ do: as('rest') }) },
   )
