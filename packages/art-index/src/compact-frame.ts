@@ -15,6 +15,7 @@ import {
   FREE_UNITS,
   NODE256,
   NODE4,
+  ORDERED_UNITS,
   UNIT_BYTES,
   unitsOfWord,
 } from './layout.js'
@@ -70,6 +71,7 @@ export function compactFrame(tree: Tree, id: BlobId, absorbed?: AbsorbedFrames):
   u8.set(rebuilt.u8.subarray(FIRST_REF * UNIT_BYTES, bump * UNIT_BYTES), base + FIRST_REF * UNIT_BYTES)
   u8.fill(0, base + FREE_LISTS, base + FREE_LISTS + FREE_LIST_COUNT * 2)
   u32[(base + BUMP_UNITS) >>> 2] = bump
+  u32[(base + ORDERED_UNITS) >>> 2] = bump
   u32[(base + FREE_UNITS) >>> 2] = 0
   u32[(base + DEAD_UNITS) >>> 2] = 0
   u16[(base + ENTRY_HIGH_WATER) >>> 1] = newHighWater

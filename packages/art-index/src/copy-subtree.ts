@@ -19,6 +19,7 @@ import {
   LEAF_HEADER_BYTES,
   leafUnits,
   NODE256,
+  ORDERED_UNITS,
   unitsOfWord,
 } from './layout.js'
 import { entryRoot, nodeAt } from './node-edit.js'
@@ -78,6 +79,7 @@ export function copySubtree(
   const { refs, places } = list
   const entryByte = ENTRY_TABLE + entry * ENTRY_BYTES
   let bump = u32[(toBase + BUMP_UNITS) >>> 2]
+  const isOrdered = bump === FIRST_REF || u32[(toBase + ORDERED_UNITS) >>> 2] === bump
   let liveCount = 0
   let valueBytes = 0
   let longest = 0
@@ -200,6 +202,7 @@ export function copySubtree(
     bump += units
   }
   u32[(toBase + BUMP_UNITS) >>> 2] = bump
+  if (isOrdered) u32[(toBase + ORDERED_UNITS) >>> 2] = bump
   const at = toBase + entryByte
   u16[(at + ENTRY_CROSSING_HEAD) >>> 1] = chain
   u16[(at + ENTRY_LIVE_COUNT) >>> 1] = liveCount

@@ -5,6 +5,7 @@ import {
   FREE_LIST_COUNT,
   FREE_LISTS,
   FREE_UNITS,
+  ORDERED_UNITS,
   UNIT_BYTES,
 } from './layout.js'
 import type { FrameViews } from './frame-views.js'
@@ -64,6 +65,8 @@ export function freeUnits(views: FrameViews, base: number, ref: number, units: n
   const bumpAt = (base + BUMP_UNITS) >>> 2
   if (ref + units === u32[bumpAt]) {
     u32[bumpAt] = ref
+    const orderedAt = (base + ORDERED_UNITS) >>> 2
+    if (u32[orderedAt] > ref) u32[orderedAt] = ref
   } else if (units <= FREE_LIST_COUNT) {
     const list = ((base + FREE_LISTS) >>> 1) + units - 1
     u16[(base >>> 1) + ref * 4] = u16[list]

@@ -15,7 +15,8 @@ import { ENVELOPE_BYTES, FRAME_BYTES, FRAME_UNIT_BYTES, PAGE_BYTES, USED_UNITS }
  *   652  entryCount     u16   entries in use
  *   654  entryHighWater u16   one more than the highest entry number ever used since compaction
  *   656  compactions    u32
- *   660  reserved       12 B
+ *   660  orderedUnits   u32   nodes before this unit were laid out depth first; those behind have come since. 0: none was
+ *   664  reserved       8 B
  *   672  entry table    206 × 16 B
  *  3968  free lists     64 × u16: head of the list of free blocks of (index + 1) units; 0 is empty.
  *                       A free block's first u16 is the next block's ref.
@@ -89,6 +90,7 @@ export const DEAD_UNITS = ENVELOPE_BYTES + 8
 export const ENTRY_COUNT = ENVELOPE_BYTES + 12
 export const ENTRY_HIGH_WATER = ENVELOPE_BYTES + 14
 export const COMPACTIONS = ENVELOPE_BYTES + 16
+export const ORDERED_UNITS = ENVELOPE_BYTES + 20
 export const ENTRY_TABLE = ENVELOPE_BYTES + 32
 export const ENTRY_BYTES = 16
 export const MAX_ENTRIES = 206

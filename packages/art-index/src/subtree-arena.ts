@@ -2,8 +2,8 @@ import { addToChain } from './entry-chain.js'
 import type { FrameViews } from './frame-views.js'
 import { writeKeyBytes } from './key-words.js'
 import {
-  BUMP_UNITS,
   bodyBytes,
+  BUMP_UNITS,
   CROSSING,
   CROSSING_BYTES,
   descriptorAt,
@@ -13,6 +13,7 @@ import {
   ENTRY_ROOT,
   ENTRY_TABLE,
   ENTRY_VALUE_BYTES,
+  FIRST_REF,
   LARGE_VALUE,
   LEAF,
   LEAF_HEADER_BYTES,
@@ -22,6 +23,7 @@ import {
   NODE4,
   NODE48,
   nodeUnits,
+  ORDERED_UNITS,
   unitsOfWord,
 } from './layout.js'
 import { nodeAt } from './node-edit.js'
@@ -191,6 +193,8 @@ export class SubtreeArena {
         }
         ref = u32[(base + BUMP_UNITS) >>> 2]
         u32[(base + BUMP_UNITS) >>> 2] = ref + units
+        if (ref === FIRST_REF || u32[(base + ORDERED_UNITS) >>> 2] === ref)
+          u32[(base + ORDERED_UNITS) >>> 2] = ref + units
         u16[(stats + ENTRY_ROOT) >>> 1] = ref
       } else {
         ref = openEnd[open] - units

@@ -3,9 +3,9 @@ import { chainLinks } from './entry-chain.js'
 import {
   BUMP_UNITS,
   CROSSING,
+  DEAD_UNITS,
   DESCRIPTOR_BYTES,
   descriptorAt,
-  DEAD_UNITS,
   ENTRY_COUNT,
   ENTRY_CROSSING_HEAD,
   ENTRY_HIGH_WATER,
@@ -28,6 +28,7 @@ import {
   NODE4,
   NODE48,
   nodeUnits,
+  ORDERED_UNITS,
   SHRINK_NODE16_AT,
   SHRINK_NODE256_AT,
   SHRINK_NODE48_AT,
@@ -110,6 +111,13 @@ export class FrameVerifier {
       this.#problem(0, `nodes are said to end at unit ${String(this.#bumpUnits)}, outside the usable frame`)
       this.#bumpUnits = Math.min(Math.max(this.#bumpUnits, FIRST_REF), this.#usableBytes / UNIT_BYTES)
     }
+
+    const orderedUnits = u32[(base + ORDERED_UNITS) >>> 2]
+    if (orderedUnits > this.#bumpUnits)
+      this.#problem(
+        0,
+        `nodes are said to be in order up to unit ${String(orderedUnits)}, behind their end at ${String(this.#bumpUnits)}`,
+      )
 
     let liveUnits = 0
     let used = 0

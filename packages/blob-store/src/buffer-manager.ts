@@ -483,6 +483,14 @@ export class BufferManager {
     return this.#freed.count > 0 || this.#dirty > 0
   }
 
+  /** The first slot from this one on whose frame is changed and not yet being written; 0 when there is none. */
+  nextDirty(from: number): number {
+    const { states } = this.slots
+    const end = this.slab.frameCount
+    for (let slot = from; slot <= end; slot++) if (states[slot] === DIRTY) return slot
+    return 0
+  }
+
   get dirtyFrames(): number {
     return this.#dirty
   }

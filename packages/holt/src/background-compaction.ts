@@ -8,6 +8,8 @@ export interface BackgroundCompactionStats {
   readonly candidates: number
   /** Pieces of work done; each is one synchronous piece. */
   readonly steps: number
+  /** Frames that were laid out depth first; not counted as steps. */
+  readonly orderedFrames: number
   readonly longestStepMs: number
   /** Message of the error that the newest attempt ended with; it is made again after the next write. */
   readonly lastError: string | undefined
@@ -19,10 +21,16 @@ const QUIET_MS = 20
 const BUSY_MS = 250
 /** So long the event loop is held at a time, and where that is not enough for a step, by one step. */
 const SLICE_MS = 1
+/** Between two slices. */
+const PAUSE_MS = 1
 /** A clock that stands still must not hold it for ever. */
 const STEPS_PER_SLICE = 16
 /** Few frames a step: it stays short. */
 const BUDGET = { frames: 4 }
+/** A frame is laid out anew when more than this part of it lies where there happened to be room. */
+const MOST_DISORDER = 0.25
+/** Slots that are looked at for one between two looks at the clock. */
+const SLOTS_PER_LOOK = 64
 
 /**
  * Takes the places where deletes and overwrites have left little ({@link ArtIndex.compactionCandidates}) and merges the
@@ -43,6 +51,9 @@ export class BackgroundCompaction {
   #seqSeen = -1
   #lastSliceMs = 0
   #steps = 0
+  #orderedFrames = 0
+  /** Where the look for frames in disorder goes on; 0: nothing was written since it came to its end. */
+  #slot = 0
   #longestStepMs = 0
   #error: Error | undefined
 
@@ -52,8 +63,9 @@ export class BackgroundCompaction {
     this.#step = () => engine.index.compactStep(undefined, BUDGET)
   }
 
-  /** To be called behind writes while there are candidates. Cheap; does nothing in the calling turn. */
+  /** To be called behind writes. Cheap; does nothing in the calling turn. */
   wake(): void {
+    if (this.#slot === 0) this.#slot = 1
     if (this.#timer !== undefined || this.#running !== undefined || this.#stopped || !this.#isEnabled) return
     this.#arm(QUIET_MS)
   }
@@ -71,6 +83,7 @@ export class BackgroundCompaction {
       isEnabled: this.#isEnabled,
       candidates: this.#engine.index.compactionCandidates,
       steps: this.#steps,
+      orderedFrames: this.#orderedFrames,
       longestStepMs: this.#longestStepMs,
       lastError: this.#error?.message,
     }
@@ -88,7 +101,7 @@ export class BackgroundCompaction {
 
   readonly #look = (): void => {
     this.#timer = undefined
-    if (this.#stopped || this.#engine.index.compactionCandidates === 0) return
+    if (!this.#hasMore) return
     if (!this.#isQuiet && this.#engine.io.nowMs() - this.#lastSliceMs < BUSY_MS) this.#arm(QUIET_MS)
     else this.#running = this.#run()
   }
@@ -98,9 +111,10 @@ export class BackgroundCompaction {
     this.#error = undefined
     try {
       for (;;) {
-        if (!(await this.#slice())) again = BUSY_MS
+        const isDone = this.#hasCandidates ? await this.#slice() : this.#orderSlice()
+        if (!isDone) again = BUSY_MS
         this.#lastSliceMs = this.#engine.io.nowMs()
-        await nextTurn()
+        await this.#pause()
         if (again === BUSY_MS || !this.#isQuiet || !this.#hasMore) break
       }
     } catch (error) {
@@ -110,8 +124,51 @@ export class BackgroundCompaction {
     if (this.#error === undefined && this.#hasMore) this.#arm(again)
   }
 
+  /** By a timer: it keeps no process alive, and wakes a loop that has nothing else to do. */
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#engine.io.setTimer(PAUSE_MS, resolve)
+    })
+  }
+
   get #hasMore(): boolean {
+    return !this.#stopped && (this.#hasCandidates || this.#slot > 0)
+  }
+
+  get #hasCandidates(): boolean {
     return !this.#stopped && this.#engine.index.compactionCandidates > 0
+  }
+
+  /**
+   * Lays out frames that are in disorder: such as are changed anyway, so that nothing is written for it. Only where nobody
+   * writes. False when there is more that cannot be done now.
+   */
+  #orderSlice(): boolean {
+    const { frames, index, io } = this.#engine
+    if (!this.#isQuiet) return false
+    const startMs = io.nowMs()
+    for (let looks = 0; looks < SLOTS_PER_LOOK; looks++) {
+      const slot = frames.nextDirty(this.#slot)
+      if (slot === 0) {
+        this.#slot = 0
+        return true
+      }
+      this.#slot = slot + 1
+      const id = frames.slots.blobIds[slot] as BlobId
+      if (index.disorder(id) <= MOST_DISORDER) continue
+      const outcome = this.#engine.reshapeNow(() => {
+        index.orderFrame(id)
+      })
+      if (outcome === 'not-now' || outcome.missing !== undefined) {
+        this.#slot = slot
+        return false
+      }
+      this.#orderedFrames += 1
+      const endedMs = io.nowMs()
+      this.#longestStepMs = Math.max(this.#longestStepMs, endedMs - startMs)
+      if (endedMs - startMs >= SLICE_MS) break
+    }
+    return true
   }
 
   /** False when there is more that cannot be done now. */
@@ -121,7 +178,7 @@ export class BackgroundCompaction {
     const pinned: BlobId[] = []
     let startMs = io.nowMs()
     try {
-      for (let steps = 0; steps < STEPS_PER_SLICE && this.#hasMore;) {
+      for (let steps = 0; steps < STEPS_PER_SLICE && this.#hasCandidates;) {
         const beganMs = io.nowMs()
         const outcome = engine.reshapeNow(this.#step)
         if (outcome === 'not-now') return false
@@ -142,11 +199,4 @@ export class BackgroundCompaction {
       for (const id of pinned) frames.unpin(id)
     }
   }
-}
-
-/** The work keeps no process alive: what is left can be done at any time. */
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    setImmediate(resolve).unref()
-  })
 }

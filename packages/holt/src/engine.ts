@@ -760,7 +760,7 @@ export class Engine {
   #acknowledge(durability: Durability): Promise<void> {
     const { journal } = this
     this.checkpointer?.changed(journal === undefined ? 0 : journal.appendedBytes)
-    if (this.index.compactionCandidates > 0) this.compaction.wake()
+    this.compaction.wake()
     if (journal === undefined || durability === 'memory') return this.#turns.settled()
     return durability === 'os' && journal.immediate ? this.#turns.settled() : journal.acknowledge(durability)
   }

@@ -174,3 +174,31 @@ describe('merging in the background', () => {
     await checkThinned(db)
   })
 })
+
+describe('frames in disorder', () => {
+  it('are laid out once nobody writes, if they are changed anyway; what they hold stays', async () => {
+    const db = await openMemory()
+    opened.push(db)
+    await fill(db)
+    const before = (await db.tree('t', { valueEncoding: 'utf8' })).scan().toArray()
+    for (let looks = 0; db.stats().compaction.orderedFrames < 5; looks++) {
+      if (looks > 500) throw new Error(JSON.stringify(db.stats().compaction))
+      await setTimeout(10)
+    }
+    expect((await db.tree('t', { valueEncoding: 'utf8' })).scan().toArray()).toEqual(before)
+    expect((await db.verify()).problems).toEqual([])
+    // Then there is rest.
+    await setTimeout(300)
+    const { orderedFrames } = db.stats().compaction
+    await setTimeout(300)
+    expect(db.stats().compaction.orderedFrames).toBe(orderedFrames)
+  })
+
+  it('stay as they are where it is switched off', async () => {
+    const path = await freshPath()
+    const db = await opening(path, { backgroundCompaction: false })
+    await fill(db)
+    await setTimeout(300)
+    expect(db.stats().compaction).toMatchObject({ isEnabled: false, orderedFrames: 0 })
+  })
+})
