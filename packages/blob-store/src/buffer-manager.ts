@@ -16,6 +16,9 @@ import { CHUNK_BYTES, type PageRun, type PartialFrame, PartialFrames } from './p
 import type { SharedFrames } from './shared-frames.js'
 import { CLEAN, DIRTY, FLUSHING, FREE, LOADING, SUPERSEDED, SlotTable } from './slot-table.js'
 
+/** Frames whose memory is made present before a cut: more than writers copy in some turns of the event loop. */
+const MOST_TOUCHED_AHEAD = 256
+
 export interface BufferManagerOptions {
   /** Where absent frames come from. */
   readonly store: Pick<BlobStore, 'read' | 'readSync' | 'readRange' | 'readRangeSync' | 'supports'>
@@ -28,6 +31,8 @@ export interface BufferManagerOptions {
   readonly addressOf?: ((bytes: Uint8Array) => number) | undefined
   /** Called with new memory for frames before any of it is touched. */
   readonly prepareMemory?: ((bytes: Uint8Array) => unknown) | undefined
+  /** Has memory that was never touched made present by another thread; see {@link BufferManager.touchAhead}. */
+  readonly populateMemory?: ((bytes: Uint8Array) => Promise<void>) | undefined
 }
 
 /** Frame and slot of everything that was dirty, and the blobs freed, at one instant: what an epoch writes. */
@@ -100,6 +105,9 @@ export class BufferManager {
   readonly #capacity: number
   /** Since frames are shared: keeps readers out of those that are being changed. */
   #changes: FrameChanges | undefined
+  readonly #populate: ((bytes: Uint8Array) => Promise<void>) | undefined
+  /** No slot above this one was ever in use. */
+  #touchedSlots = 0
   #hand = 0
   #dirty = 0
   #absentFrames = 0
@@ -121,6 +129,7 @@ export class BufferManager {
       )
     }
     this.#store = options.store
+    this.#populate = options.populateMemory
     this.#capacity = capacity
     const maxFrames = Math.min(options.maxFrames ?? 2 * capacity + 16_384, MAX_BLOB_ID)
     this.slab = Slab.create({
@@ -464,6 +473,26 @@ export class BufferManager {
 
   // ---- checkpoints ---------------------------------------------------------------------------------------------
 
+  /**
+   * Before a cut: has memory made present for the copies that writers will make of what it freezes, of
+   * {@link MOST_TOUCHED_AHEAD} frames at most. A huge page takes the system up to some milliseconds, and the writes of one
+   * turn of the event loop can ask for a dozen. `undefined` where there is nothing to do.
+   */
+  touchAhead(): Promise<void> | undefined {
+    const populate = this.#populate
+    if (populate === undefined) return undefined
+    const { slab } = this
+    const unused = this.#touchedSlots - (slab.frameCount - slab.freeCount)
+    const missing = Math.min(this.#dirty, MOST_TOUCHED_AHEAD) - Math.max(0, unused)
+    const first = this.#touchedSlots + 1
+    const segment = slab.segments.at(first >>> slab.segmentShift)
+    if (missing <= 0 || segment === undefined) return undefined
+    const from = first & slab.segmentMask
+    const count = Math.min(missing, Math.floor(segment.u8.length / slab.frameBytes) - from)
+    this.#touchedSlots += count
+    return populate(segment.u8.subarray(from * slab.frameBytes, (from + count) * slab.frameBytes))
+  }
+
   /** Everything dirty becomes *flushing*; pending deletes are taken along. */
   cut(): Cut {
     const frames: { id: BlobId; slot: Slot }[] = []
@@ -604,6 +633,7 @@ export class BufferManager {
       }
       slot = this.slab.lease()
     }
+    if (slot > this.#touchedSlots) this.#touchedSlots = slot
     this.#overshoot = Math.max(this.#overshoot, this.residentFrames - this.#capacity)
     Atomics.store(this.slots.states, slot, LOADING)
     Atomics.store(this.slots.pins, slot, 0)

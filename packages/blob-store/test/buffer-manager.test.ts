@@ -64,6 +64,33 @@ describe('BufferManager', () => {
     expect(store.reads).toBe(0)
   })
 
+  it('has fresh memory made present before a cut, for as many copies as there is changed, once', async () => {
+    const ranges: Uint8Array[] = []
+    const populateMemory = (bytes: Uint8Array): Promise<void> => {
+      ranges.push(bytes)
+      return Promise.resolve()
+    }
+    frames = new BufferManager({ store, capacityFrames: 16, maxFrames: 64, blobsInUse: ids, populateMemory })
+    expect(frames.touchAhead()).toBeUndefined()
+    const made = [frames.allocate(), frames.allocate(), frames.allocate()]
+    await frames.touchAhead()
+    expect(ranges.map(({ length }) => length)).toEqual([3 * FRAME_BYTES])
+    expect(frames.touchAhead(), 'it is there').toBeUndefined()
+    const cut = frames.cut()
+    // Writers copy what the cut has frozen, into memory that is present.
+    const [range] = ranges
+    for (const id of made) {
+      frames.writable(id)
+      const { buffer, byteOffset } = bytesOf(id)
+      expect(buffer).toBe(range.buffer)
+      expect(byteOffset).toBeGreaterThanOrEqual(range.byteOffset)
+      expect(byteOffset).toBeLessThan(range.byteOffset + range.length)
+    }
+    commit(cut)
+    expect(frames.touchAhead(), 'slots that were given back do for the next').toBeUndefined()
+    expect(ranges).toHaveLength(1)
+  })
+
   it('names a blob that nobody has as corruption', () => {
     expect(() => frames.fault(blobId(77))).toThrow(expect.objectContaining({ code: 'HOLT_CORRUPT' }))
   })

@@ -173,6 +173,8 @@ export class Checkpointer {
     const { frames, journal, worker, io, onEvent } = this.#options
     this.#attempted += 1
     const startedMs = io.nowMs()
+    const touching = frames.touchAhead()
+    if (touching !== undefined) await touching
     const epoch = ++this.#epochs
     const position = journal?.position
     const journalBytes = journal?.appendedBytes ?? 0

@@ -4,7 +4,7 @@ import { ArtIndex } from '@holt/art-index'
 import { Checkpointer, EpochCommitter, type EpochWorker, ThreadEpochWorker } from '@holt/checkpointer'
 import { HoltError, isHoltError } from '@holt/errors'
 import { isJournalFileName, Journal } from '@holt/journal'
-import { addressOfBytes, adviseHugePages, FsIo, type Io, openIo } from '@holt/uring-native'
+import { addressOfBytes, adviseHugePages, FsIo, populateMemory, type Io, openIo } from '@holt/uring-native'
 import { Db } from './db.js'
 import { Engine } from './engine.js'
 import { decodeNote, encodeNote } from './engine-note.js'
@@ -111,6 +111,8 @@ async function openIn(
     blobsInUse: store.list(),
     addressOf: addressOfBytes,
     prepareMemory: adviseHugePages,
+    // A simulated life must not depend on when another thread is done.
+    populateMemory: io.kind === 'sim' ? undefined : populateMemory,
   })
   const { durability } = options
   const found = await Journal.open({

@@ -70,6 +70,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   };
   add("addressOf", AddressOf);
   add("adviseHugePages", AdviseHugePages);
+  add("populateMemory", PopulateMemory);
   add("canPinMemory", CanPinMemoryBinding);
   add("createRing", RingBinding::Create);
   add("waitRing", RingBinding::Wait);

@@ -85,6 +85,8 @@ export interface NativeAddon extends RingAddon {
   addressOf(bytes: Uint8Array): number
   /** madvise(MADV_HUGEPAGE) for the whole pages of the range. Zero or a negative errno. */
   adviseHugePages(bytes: Uint8Array): number
+  /** Makes the pages of shared memory present on another thread; what they hold stays. `done` is called in any case. */
+  populateMemory(bytes: Uint8Array, done: () => void): void
 
   /**
    * Whether this engine lets memory be held while it is in flight. Where it does not, what is transferred away could be
