@@ -16,9 +16,6 @@ import { CHUNK_BYTES, type PageRun, type PartialFrame, PartialFrames } from './p
 import type { SharedFrames } from './shared-frames.js'
 import { CLEAN, DIRTY, FLUSHING, FREE, LOADING, SUPERSEDED, SlotTable } from './slot-table.js'
 
-/** Frames whose memory is made present before a cut: more than writers copy in some turns of the event loop. */
-const MOST_TOUCHED_AHEAD = 256
-
 export interface BufferManagerOptions {
   /** Where absent frames come from. */
   readonly store: Pick<BlobStore, 'read' | 'readSync' | 'readRange' | 'readRangeSync' | 'supports'>
@@ -474,16 +471,16 @@ export class BufferManager {
   // ---- checkpoints ---------------------------------------------------------------------------------------------
 
   /**
-   * Before a cut: has memory made present for the copies that writers will make of what it freezes, of
-   * {@link MOST_TOUCHED_AHEAD} frames at most. A huge page takes the system up to some milliseconds, and the writes of one
-   * turn of the event loop can ask for a dozen. `undefined` where there is nothing to do.
+   * Before a cut: has memory made present for the copies that writers will make of what it freezes, half of the cache at
+   * most. A huge page takes the system up to some milliseconds, and the writes of one turn of the event loop can ask for a
+   * dozen. `undefined` where there is nothing to do.
    */
   touchAhead(): Promise<void> | undefined {
     const populate = this.#populate
     if (populate === undefined) return undefined
     const { slab } = this
     const unused = this.#touchedSlots - (slab.frameCount - slab.freeCount)
-    const missing = Math.min(this.#dirty, MOST_TOUCHED_AHEAD) - Math.max(0, unused)
+    const missing = Math.min(this.#dirty, Math.max(4, this.#capacity >>> 1)) - Math.max(0, unused)
     const first = this.#touchedSlots + 1
     const segment = slab.segments.at(first >>> slab.segmentShift)
     if (missing <= 0 || segment === undefined) return undefined
