@@ -45,6 +45,8 @@ export class BackgroundCompaction {
   readonly #isEnabled: boolean
   readonly #step: () => boolean
   #timer: { cancel(): void } | undefined
+  /** Ends the pause of the run under way. */
+  #resume: (() => void) | undefined
   /** A run under way. */
   #running: Promise<void> | undefined
   #stopped = false
@@ -75,6 +77,8 @@ export class BackgroundCompaction {
     this.#stopped = true
     this.#timer?.cancel()
     this.#timer = undefined
+    // A pause keeps no process alive, but whoever waits for the end of it must.
+    this.#resume?.()
     await this.#running
   }
 
@@ -126,8 +130,13 @@ export class BackgroundCompaction {
 
   /** By a timer: it keeps no process alive, and wakes a loop that has nothing else to do. */
   #pause(): Promise<void> {
+    if (this.#stopped) return Promise.resolve()
     return new Promise((resolve) => {
-      this.#engine.io.setTimer(PAUSE_MS, resolve)
+      this.#resume = resolve
+      this.#timer = this.#engine.io.setTimer(PAUSE_MS, () => {
+        this.#timer = undefined
+        resolve()
+      })
     })
   }
 
