@@ -56,6 +56,20 @@ describe.each(['os', 'disk'] as const)('a process with a database of durability 
     await db.close()
   })
 
+  it('stays until a close beside work in the background has ended', async () => {
+    const ended = await run(`
+      const db = await open(path, { durability: '${durability}' })
+      const tree = await db.tree('t')
+      const value = new Uint8Array(800)
+      const writes = []
+      for (let i = 0; i < 20_000; i++) writes.push(tree.put('d/' + (Math.imul(i, 0x2c1b3c6d) >>> 0), value))
+      await Promise.all(writes)
+      while (db.stats().compaction.orderedFrames === 0) await new Promise((resolve) => setTimeout(resolve, 1))
+      await db.close()
+      console.log('closed')`)
+    expect(ended).toEqual({ exitCode: 0, signal: null, output: 'closed\n' })
+  })
+
   it('stays until pending writes are acknowledged', async () => {
     const ended = await run(`
       const db = await open(path, { durability: '${durability}' })
