@@ -15,8 +15,8 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 
+import { runParts, runProgram } from './parts.mjs'
 import { ROOT, setUp } from './setup.mjs'
-import { isInterrupted, run } from './step.mjs'
 
 const PART_NAMES = ['crashes', 'faults', 'damage', 'kills']
 const { values, positionals } = parseArgs({
@@ -43,21 +43,6 @@ if (
 }
 
 const FOLDER = join(ROOT, 'build', 'campaign')
-
-/**
- * @param {string} program
- * @param {readonly string[]} args
- * @param {Readonly<Record<string, string>>} env
- */
-async function runProgram(program, args, env = {}) {
-  process.stdout.write(`\n▶ ${program} ${args.join(' ')}\n`)
-  const { exitCode } = await run(process.execPath, [join(ROOT, program), ...args], {
-    cwd: ROOT,
-    inherit: true,
-    env,
-  })
-  return exitCode === 0
-}
 
 /** Of all processes together; the images are those that differ. */
 function crashProgress(processes) {
@@ -139,14 +124,4 @@ const PARTS = {
 }
 
 await setUp()
-let passedCount = 0
-let failedCount = 0
-for (const name of positionals.length === 0 ? PART_NAMES : positionals) {
-  for (const part of PARTS[name]) {
-    if (isInterrupted()) break
-    if (await part()) passedCount++
-    else failedCount++
-  }
-}
-process.stdout.write(`\n${String(passedCount)} parts passed, ${String(failedCount)} failed\n`)
-if (!isInterrupted()) process.exitCode = failedCount === 0 ? 0 : 1
+await runParts(PARTS, positionals.length === 0 ? PART_NAMES : positionals)

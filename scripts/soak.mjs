@@ -14,8 +14,9 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 
+import { runParts, runProgram } from './parts.mjs'
 import { ROOT, setUp } from './setup.mjs'
-import { isInterrupted, run, step } from './step.mjs'
+import { run, step } from './step.mjs'
 
 /** As `packages/art-index/test/history-generation.ts` has it. */
 const OPERATIONS_PER_INDEX_HISTORY = 5_000
@@ -41,21 +42,6 @@ if (
     `usage: npm run soak -- [${PART_NAMES.join('|')}] [--seed N] [--count N] [--operations N] [--reads N] [--keys N]\n`,
   )
   process.exit(2)
-}
-
-/**
- * @param {string} program
- * @param {readonly string[]} args
- * @param {Readonly<Record<string, string>>} env
- */
-async function runProgram(program, args, env = {}) {
-  process.stdout.write(`\n▶ ${program} ${args.join(' ')}\n`)
-  const { exitCode } = await run(process.execPath, [join(ROOT, program), ...args], {
-    cwd: ROOT,
-    inherit: true,
-    env,
-  })
-  return exitCode === 0
 }
 
 /** Each process takes every n-th seed, so that together they play one range without gaps. */
@@ -123,14 +109,4 @@ const PARTS = {
 }
 
 await setUp()
-let passedCount = 0
-let failedCount = 0
-for (const name of positionals.length === 0 ? PART_NAMES : positionals) {
-  for (const campaign of PARTS[name]) {
-    if (isInterrupted()) break
-    if (await campaign()) passedCount++
-    else failedCount++
-  }
-}
-process.stdout.write(`\n${String(passedCount)} campaigns passed, ${String(failedCount)} failed\n`)
-if (!isInterrupted()) process.exitCode = failedCount === 0 ? 0 : 1
+await runParts(PARTS, positionals.length === 0 ? PART_NAMES : positionals)

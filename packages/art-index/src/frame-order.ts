@@ -6,7 +6,7 @@ import type { Tree } from './tree.js'
 
 /**
  * Part of a resident frame's nodes, 0 to 1, that came since its nodes were laid out depth first: a walk finds those wherever
- * there was room. A walk in order reads memory in order, and costs a quarter less. 0 for a frame of a large value.
+ * there was room. A walk reads memory in order where nodes lie in order. 0 for a frame of a large value.
  */
 export function disorderOf(tree: Tree, id: BlobId): number {
   const slot = tree.source.pageTable[id]

@@ -21,7 +21,7 @@ export interface Walk {
 /** A walk over entries. It can be iterated over once, step by step, or taken whole. */
 export interface Scan<T> extends IterableIterator<T> {
   /**
-   * All entries that are still to come, in an array: a third cheaper than to collect them one by one. Throws as the steps
+   * All entries that are still to come, in an array: cheaper than to collect them one by one. Throws as the steps
    * do; what it had by then is lost.
    */
   toArray(): T[]
