@@ -192,6 +192,10 @@ describe('frames in disorder', () => {
     const { orderedFrames } = db.stats().compaction
     await setTimeout(300)
     expect(db.stats().compaction.orderedFrames).toBe(orderedFrames)
+    // A key more is no disorder.
+    await (await db.tree('t', { valueEncoding: 'utf8' })).put('d1/one more', VALUE)
+    await setTimeout(300)
+    expect(db.stats().compaction.orderedFrames).toBe(orderedFrames)
   })
 
   it('stay as they are where it is switched off', async () => {
