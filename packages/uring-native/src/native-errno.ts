@@ -15,6 +15,15 @@ export function errnoName(errno: number): string {
   return NAMES.get(Math.abs(errno)) ?? `E${String(Math.abs(errno))}`
 }
 
+/**
+ * Whether a request that ended so was not done, and is to be made again: a signal interrupted it, the kernel lacked
+ * memory, or, `ECANCELED` where nobody cancelled it, the kernel could not start a worker for it because signals kept coming
+ * (io_uring then cancels what waits for a worker; a profiler's timer is enough).
+ */
+export function isInterruption(errno: string): boolean {
+  return errno === 'EINTR' || errno === 'EAGAIN' || errno === 'ECANCELED'
+}
+
 /** The other way round. */
 export function errnoNumber(name: string): number {
   const found = Object.entries(constants.errno).find(([known]) => known === name)

@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import { HoltError } from '@holt/errors'
 
 import type { FileStat } from './io.js'
-import { errnoName } from './native-errno.js'
+import { errnoName, isInterruption } from './native-errno.js'
 import { FALLOCATE_PUNCH_HOLE, FSYNC_DATASYNC, OPCODE, pathBytes } from './ring-operations.js'
 import type { RingOperation } from './ring-operations.js'
 import type { RingQueue } from './ring-queue.js'
@@ -89,20 +89,24 @@ export class RingCalls {
     }
   }
 
-  /** As {@link #once}, repeated when a signal interrupted it. */
+  /** As {@link #once}, repeated when it was not done, see {@link isInterruption}. */
   async #call(opcode: keyof typeof OPCODE, path: string, fields: Fields, syscall?: string): Promise<number> {
     for (;;) {
       const result = await this.#submit(opcode, fields)
       if (result >= 0) return expected(opcode, result, path)
       const errno = errnoName(result)
-      if (errno !== 'EINTR' && errno !== 'EAGAIN') throw systemError(errno, syscall ?? opcode, path)
+      if (!isInterruption(errno)) throw systemError(errno, syscall ?? opcode, path)
     }
   }
 
-  /** Without repetition: a close that was interrupted has given the descriptor back. */
+  /** Repeated only if it was not begun: a close that was interrupted has given the descriptor back. */
   async #once(opcode: keyof typeof OPCODE, path: string, fields: Fields): Promise<void> {
-    const result = await this.#submit(opcode, fields)
-    if (result < 0 && errnoName(result) !== 'EINTR') throw systemError(errnoName(result), opcode, path)
+    for (;;) {
+      const result = await this.#submit(opcode, fields)
+      const errno = result < 0 ? errnoName(result) : ''
+      if (errno === '' || errno === 'EINTR') return
+      if (errno !== 'ECANCELED') throw systemError(errno, opcode, path)
+    }
   }
 
   #submit(opcode: keyof typeof OPCODE, fields: Fields): Promise<number> {

@@ -3,7 +3,7 @@ import fs from 'node:fs'
 import { HoltError } from '@holt/errors'
 
 import { MAX_FILE_BYTES } from './arguments.js'
-import { errnoName } from './native-errno.js'
+import { errnoName, isInterruption } from './native-errno.js'
 import { FSYNC_DATASYNC, OPCODE, pathBytes } from './ring-operations.js'
 import type { Opcode, RingOperation } from './ring-operations.js'
 import type { RingCompletion, RingHandle, RingRequest } from './ring-contract.js'
@@ -77,7 +77,7 @@ export abstract class RingTask<Handle extends RingHandle> implements RingOperati
 
   completed(result: number): void {
     const errno = result < 0 ? errnoName(result) : ''
-    const repeatable = (errno === 'EINTR' || errno === 'EAGAIN') && this.mayRepeat()
+    const repeatable = isInterruption(errno) && this.mayRepeat() && !(errno === 'ECANCELED' && this.#cancelRequested)
     if (repeatable && this.#retries++ < MAX_RETRIES) this.goOn()
     else this.advance(result, errno)
   }

@@ -1,7 +1,7 @@
 import { HoltError } from '@holt/errors'
 
 import type { Transfer } from './io.js'
-import { errnoName } from './native-errno.js'
+import { errnoName, isInterruption } from './native-errno.js'
 import { OPCODE } from './ring-operations.js'
 import type { RingOperation } from './ring-operations.js'
 import type { RingQueue } from './ring-queue.js'
@@ -98,7 +98,7 @@ class ExactTransfer implements RingOperation {
       return
     }
     const errno = errnoName(result)
-    if ((errno === 'EINTR' || errno === 'EAGAIN') && this.#retries++ < MAX_RETRIES) {
+    if (isInterruption(errno) && this.#retries++ < MAX_RETRIES) {
       this.#queue.push(this)
       return
     }

@@ -152,6 +152,22 @@ describe.skipIf(unavailable)('UringIo with faults', () => {
     })
   })
 
+  test('what the kernel cancelled since no worker would start is asked again', async () => {
+    await withFile(async (io, _, first) => {
+      const path = `${first}.second`
+      const everywhere = ['openat', 'write', 'fsync', 'read', 'close', 'renameat', 'unlinkat'] as const
+      armFaults(everywhere.map((at) => ({ at, errno: 'ECANCELED', calls: 3 })))
+      const file = await io.open(path, { access: 'readwrite', create: true })
+      await io.writeManyAndSync(file, parts(3))
+      await io.read(file, 0, new Uint8Array(PAGE))
+      await io.close(file)
+      await io.rename(path, `${path}.moved`)
+      expect(await readFile(`${path}.moved`)).toEqual(expected(3))
+      await io.remove(`${path}.moved`)
+      expect(faultHits()).toEqual(everywhere.map(() => 3))
+    })
+  })
+
   test('A27: a kernel without memory for requests is asked again', async () => {
     await withFile(async (io, file, path) => {
       armFaults([{ at: 'ringEnter', errno: 'EBUSY', calls: 20 }])
