@@ -77,7 +77,8 @@ export abstract class RingTask<Handle extends RingHandle> implements RingOperati
 
   completed(result: number): void {
     const errno = result < 0 ? errnoName(result) : ''
-    const repeatable = isInterruption(errno) && this.mayRepeat() && !(errno === 'ECANCELED' && this.#cancelRequested)
+    const repeatable =
+      isInterruption(errno) && this.mayRepeat() && !(errno === 'ECANCELED' && this.#cancelRequested)
     if (repeatable && this.#retries++ < MAX_RETRIES) this.goOn()
     else this.advance(result, errno)
   }
