@@ -22,6 +22,8 @@ import type { Tree } from './tree.js'
 
 /** Share of a frame that is filled at most: room for the first puts that come after. */
 const FILL = 0.94
+/** A frame that would be filled less is filled to the brim if that can be: two subtrees of half a frame each are one frame, not two. */
+const LEAST_FILL = 0.75
 /** What may wait below one open node before some of it goes to a frame, in frames. */
 const WAITING_FRAMES = 3
 /** What may lie in no frame yet, in frames. Only keys that branch at very many depths come to it. */
@@ -392,6 +394,15 @@ export class BulkLoad {
       sum += units[i]
       sumPaths += paths[i]
     }
+    if (sum < this.#fillUnits * LEAST_FILL && chosen.length < MAX_ENTRIES) {
+      const wholeUnits = this.#tree.usableUnits - FIRST_REF
+      for (const i of candidates) {
+        if (sum + units[i] > wholeUnits || sumPaths + paths[i] > maxPaths || chosen.includes(i)) continue
+        chosen.push(i)
+        sumPaths += paths[i]
+        break
+      }
+    }
     chosen.sort((a, b) => a - b)
     this.#moveChosen(node, sumPaths)
     return true
@@ -407,7 +418,7 @@ export class BulkLoad {
     const paths = (pathBytes + 7) & ~7
     const takesPath =
       pathBytes > 0 && this.#openPaths[node] - movedPaths + paths <= tree.maxCrossingPrefixBytes
-    const id = allocateFrame(tree, chosen.length)
+    const id = allocateFrame(tree, chosen.length, true)
     const slot = tree.source.pageTable[id]
     const views = segmentOf(tree.source, slot)
     const base = frameBase(tree.source, slot)

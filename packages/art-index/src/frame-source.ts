@@ -40,8 +40,11 @@ export interface FrameSource {
    * written out. Marks it dirty.
    */
   writable(id: BlobId): Slot
-  /** A fresh, resident, dirty frame, its bytes from `ENVELOPE_BYTES` on zeroed up to the end of page 0. */
-  allocate(): BlobId
+  /**
+   * A fresh, resident, dirty frame, its bytes from `ENVELOPE_BYTES` on zeroed up to the end of page 0. `isWrittenOnce`: who
+   * asks fills it now, and nothing else will be written to it for a while; only a hint.
+   */
+  allocate(isWrittenOnce?: boolean): BlobId
   /** Gives a frame up, resident or not. Its id is not handed out again before no durable image names it. */
   free(id: BlobId): void
 }

@@ -20,9 +20,9 @@ import type { SpillChoice } from './spill-choice.js'
 import type { SubtreeSizes } from './subtree-sizes.js'
 import type { Tree } from './tree.js'
 
-/** A fresh, empty frame with this many entries. */
-export function allocateFrame(tree: Tree, entries: number): BlobId {
-  const id = tree.source.allocate()
+/** A fresh, empty frame with this many entries. `isWrittenOnce` as for the source's `allocate`. */
+export function allocateFrame(tree: Tree, entries: number, isWrittenOnce = false): BlobId {
+  const id = tree.source.allocate(isWrittenOnce)
   const slot = tree.source.pageTable[id]
   const { u16, u32 } = segmentOf(tree.source, slot)
   const base = frameBase(tree.source, slot)

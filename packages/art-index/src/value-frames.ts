@@ -99,7 +99,7 @@ export class ValueFrames {
       const dataBytes = Math.min(perFrame, value.length - from)
       let id: BlobId
       try {
-        id = source.allocate()
+        id = source.allocate(true)
       } catch (error) {
         this.free()
         throw error

@@ -31,6 +31,8 @@ export class ArrayFrameSource implements FrameSource {
   /** Whether `fault` may load a frame; else it throws `FrameAbsent`. */
   mayBlock = true
   faults = 0
+  /** Frames that were asked for to be written once. */
+  writtenOnce = 0
   readonly #evicted = new Map<number, Uint8Array>()
   readonly #absent: FrameAbsent = new FrameAbsent(blobId(0))
   #highest = 0
@@ -100,7 +102,8 @@ export class ArrayFrameSource implements FrameSource {
     return copy
   }
 
-  allocate(): BlobId {
+  allocate(isWrittenOnce = false): BlobId {
+    if (isWrittenOnce) this.writtenOnce++
     const slot = this.#lease()
     const id = this.#freeIds.pop() ?? ++this.#highest
     this.slab.bytes(slot).fill(0, ENVELOPE_BYTES, PAGE_BYTES)

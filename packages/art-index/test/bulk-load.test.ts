@@ -162,6 +162,29 @@ describe('a bulk load', () => {
     }
   })
 
+  it('fills a frame to the brim where it would be half empty else', () => {
+    const built = create(65_536)
+    const puts = create(65_536)
+    // Directories of a little less than half a frame: two of them are more than a frame is to hold as a rule.
+    const keys = sortedKeys(
+      Array.from(
+        { length: 40 * 286 },
+        (_, i) =>
+          `team-${String(i % 40).padStart(4, '0')}/${String((i * 2_654_435_761) % 2 ** 32).padStart(10, '0')}`,
+      ),
+      200,
+    )
+    const pairs = keys.map((key): Pair => [key, new Uint8Array(76)])
+    loadAll(built.index, '', pairs).finish()
+    expect(fillOf(built)).toBeGreaterThan(0.95)
+    for (const [key, value] of pairs) put(puts.index, key, value)
+    expectSame(built, puts)
+    for (const { index } of [built, puts])
+      for (let i = 0; i < 12_000; i += 7)
+        put(index, `team-${String(i % 40).padStart(4, '0')}/${String(i)}`, utf8('new'))
+    expectSame(built, puts)
+  })
+
   it('refuses a key out of order or twice, having changed nothing', () => {
     const { index } = create(MIN_USABLE_BYTES)
     const load = loadAll(index, 't', [
@@ -210,6 +233,8 @@ describe('a bulk load', () => {
     expect(during.keys).toBe(1)
     expect([...during.blobIds, ...during.unlinkedBlobIds].sort((a, b) => a - b)).toEqual(built.source.ids)
     expect(built.source.ids.length).toBeGreaterThan(60)
+    expect(built.source.writtenOnce).toBe(load.frames)
+    expect(built.source.ids.length).toBe(load.frames + 1)
     load.abandon()
     while (built.index.unlinked.size > 0) built.index.freeNextUnlinked()
     expect(built.source.ids).toEqual([built.index.rootId])

@@ -107,6 +107,8 @@ export class BufferManager {
   #touchedSlots = 0
   #hand = 0
   #dirty = 0
+  /** Frames among the dirty ones that nobody is going to change soon; some may have been given up since. */
+  #writtenOnce = 0
   #absentFrames = 0
   #loads = 0
   #wholeReads = 0
@@ -276,7 +278,8 @@ export class BufferManager {
     }
   }
 
-  allocate(): BlobId {
+  /** `isWrittenOnce`: who asks fills it now, and no copy of it will be wanted while it is written out; only a hint. */
+  allocate(isWrittenOnce = false): BlobId {
     const slot = this.#growSlot()
     let id: BlobId
     try {
@@ -289,6 +292,7 @@ export class BufferManager {
     this.#changes?.begin(slot)
     frame.fill(0, 0, PAGE_BYTES)
     this.#name(id, slot, DIRTY)
+    if (isWrittenOnce) this.#writtenOnce += 1
     return id
   }
 
@@ -472,15 +476,17 @@ export class BufferManager {
 
   /**
    * Before a cut: has memory made present for the copies that writers will make of what it freezes, half of the cache at
-   * most. A huge page takes the system up to some milliseconds, and the writes of one turn of the event loop can ask for a
-   * dozen. `undefined` where there is nothing to do.
+   * most. Frames that are written once are not counted, so a bulk load does not take its memory twice. A huge page takes
+   * the system up to some milliseconds, and the writes of one turn of the event loop can ask for a dozen. `undefined` where
+   * there is nothing to do.
    */
   touchAhead(): Promise<void> | undefined {
     const populate = this.#populate
     if (populate === undefined) return undefined
     const { slab } = this
     const unused = this.#touchedSlots - (slab.frameCount - slab.freeCount)
-    const missing = Math.min(this.#dirty, Math.max(4, this.#capacity >>> 1)) - Math.max(0, unused)
+    const changing = Math.max(0, this.#dirty - this.#writtenOnce)
+    const missing = Math.min(changing, Math.max(4, this.#capacity >>> 1)) - Math.max(0, unused)
     const first = this.#touchedSlots + 1
     const segment = slab.segments.at(first >>> slab.segmentShift)
     if (missing <= 0 || segment === undefined) return undefined
@@ -500,6 +506,7 @@ export class BufferManager {
       }
     }
     this.#dirty = 0
+    this.#writtenOnce = 0
     const deletes = this.#freed.list()
     this.#freed.clear()
     return { frames, deletes }

@@ -91,6 +91,26 @@ describe('BufferManager', () => {
     expect(ranges).toHaveLength(1)
   })
 
+  it('has no memory made present for copies of frames that are written once', async () => {
+    const lengths: number[] = []
+    const populateMemory = (bytes: Uint8Array): Promise<void> => {
+      lengths.push(bytes.length)
+      return Promise.resolve()
+    }
+    frames = new BufferManager({ store, capacityFrames: 16, maxFrames: 64, blobsInUse: ids, populateMemory })
+    for (let i = 0; i < 5; i++) frames.allocate(true)
+    expect(frames.touchAhead()).toBeUndefined()
+    frames.allocate()
+    frames.allocate()
+    await frames.touchAhead()
+    expect(lengths).toEqual([2 * FRAME_BYTES])
+    commit(frames.cut())
+    // What was written once counts no more: from now on it is changed like any other.
+    for (let id = 1; id <= 32; id++) if (frames.isResident(blobId(id))) frames.writable(blobId(id))
+    await frames.touchAhead()
+    expect(lengths).toEqual([2 * FRAME_BYTES, 5 * FRAME_BYTES])
+  })
+
   it('names a blob that nobody has as corruption', () => {
     expect(() => frames.fault(blobId(77))).toThrow(expect.objectContaining({ code: 'HOLT_CORRUPT' }))
   })
