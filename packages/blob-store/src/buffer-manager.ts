@@ -12,6 +12,7 @@ import { HoltError } from '@holt/errors'
 import type { BlobStore } from './blob-store.js'
 import { BlobIdSet } from './blob-id-set.js'
 import { FrameChanges } from './frame-changes.js'
+import { FreshMemory } from './fresh-memory.js'
 import { CHUNK_BYTES, type PageRun, type PartialFrame, PartialFrames } from './partial-frames.js'
 import type { SharedFrames } from './shared-frames.js'
 import { CLEAN, DIRTY, FLUSHING, FREE, LOADING, SUPERSEDED, SlotTable } from './slot-table.js'
@@ -28,7 +29,7 @@ export interface BufferManagerOptions {
   readonly addressOf?: ((bytes: Uint8Array) => number) | undefined
   /** Called with new memory for frames before any of it is touched. */
   readonly prepareMemory?: ((bytes: Uint8Array) => unknown) | undefined
-  /** Has memory that was never touched made present by another thread; see {@link BufferManager.touchAhead}. */
+  /** Has memory that was never touched made present by another thread; see {@link FreshMemory}. */
   readonly populateMemory?: ((bytes: Uint8Array) => Promise<void>) | undefined
 }
 
@@ -102,9 +103,7 @@ export class BufferManager {
   readonly #capacity: number
   /** Since frames are shared: keeps readers out of those that are being changed. */
   #changes: FrameChanges | undefined
-  readonly #populate: ((bytes: Uint8Array) => Promise<void>) | undefined
-  /** No slot above this one was ever in use. */
-  #touchedSlots = 0
+  readonly #fresh: FreshMemory
   #hand = 0
   #dirty = 0
   /** Frames among the dirty ones that nobody is going to change soon; some may have been given up since. */
@@ -128,7 +127,6 @@ export class BufferManager {
       )
     }
     this.#store = options.store
-    this.#populate = options.populateMemory
     this.#capacity = capacity
     const maxFrames = Math.min(options.maxFrames ?? 2 * capacity + 16_384, MAX_BLOB_ID)
     this.slab = Slab.create({
@@ -139,6 +137,7 @@ export class BufferManager {
       addressOf: options.addressOf,
       prepare: options.prepareMemory,
     })
+    this.#fresh = new FreshMemory(this.slab, options.populateMemory)
     this.slots = SlotTable.create(maxFrames + 1)
     this.pageTable = new Int32Array(new SharedArrayBuffer((MAX_BLOB_ID + 1) * 4))
     this.residency = new Int32Array(new SharedArrayBuffer(4))
@@ -255,6 +254,7 @@ export class BufferManager {
         }
       } else if (state === FLUSHING) {
         const copy = this.#growSlot()
+        this.#fresh.keepAhead()
         const frame = this.slab.bytes(slot)
         this.slab.bytes(copy).set(frame.subarray(0, usedPages(frame) * PAGE_BYTES))
         // The committer may have finished with it meanwhile: then it can be changed where it is.
@@ -281,6 +281,7 @@ export class BufferManager {
   /** `isWrittenOnce`: who asks fills it now, and no copy of it will be wanted while it is written out; only a hint. */
   allocate(isWrittenOnce = false): BlobId {
     const slot = this.#growSlot()
+    this.#fresh.keepAhead()
     let id: BlobId
     try {
       id = this.#inUse.addLowest()
@@ -481,19 +482,8 @@ export class BufferManager {
    * there is nothing to do.
    */
   touchAhead(): Promise<void> | undefined {
-    const populate = this.#populate
-    if (populate === undefined) return undefined
-    const { slab } = this
-    const unused = this.#touchedSlots - (slab.frameCount - slab.freeCount)
     const changing = Math.max(0, this.#dirty - this.#writtenOnce)
-    const missing = Math.min(changing, Math.max(4, this.#capacity >>> 1)) - Math.max(0, unused)
-    const first = this.#touchedSlots + 1
-    const segment = slab.segments.at(first >>> slab.segmentShift)
-    if (missing <= 0 || segment === undefined) return undefined
-    const from = first & slab.segmentMask
-    const count = Math.min(missing, Math.floor(segment.u8.length / slab.frameBytes) - from)
-    this.#touchedSlots += count
-    return populate(segment.u8.subarray(from * slab.frameBytes, (from + count) * slab.frameBytes))
+    return this.#fresh.ahead(Math.min(changing, Math.max(4, this.#capacity >>> 1)))
   }
 
   /** Everything dirty becomes *flushing*; pending deletes are taken along. */
@@ -637,7 +627,7 @@ export class BufferManager {
       }
       slot = this.slab.lease()
     }
-    if (slot > this.#touchedSlots) this.#touchedSlots = slot
+    this.#fresh.used(slot)
     this.#overshoot = Math.max(this.#overshoot, this.residentFrames - this.#capacity)
     Atomics.store(this.slots.states, slot, LOADING)
     Atomics.store(this.slots.pins, slot, 0)

@@ -111,6 +111,33 @@ describe('BufferManager', () => {
     expect(lengths).toEqual([2 * FRAME_BYTES, 5 * FRAME_BYTES])
   })
 
+  it('has memory made present ahead of writers that use more and more, and for nobody else', async () => {
+    const done: (() => void)[] = []
+    const ranges: number[][] = []
+    const populateMemory = (bytes: Uint8Array): Promise<void> => {
+      ranges.push([bytes.byteOffset / FRAME_BYTES, bytes.length / FRAME_BYTES])
+      return new Promise((resolve) => done.push(resolve))
+    }
+    frames = new BufferManager({
+      store,
+      capacityFrames: 100,
+      maxFrames: 200,
+      blobsInUse: ids,
+      populateMemory,
+    })
+    for (const id of ids) frames.fault(id)
+    for (let used = ids.length; used < 15; used++) frames.allocate()
+    expect(ranges, 'few frames').toEqual([])
+    frames.allocate()
+    expect(ranges, 'slots 17 to 48').toEqual([[17, 32]])
+    for (let used = 16; used < 40; used++) frames.allocate()
+    expect(ranges, 'one at a time').toHaveLength(1)
+    done[0]()
+    await new Promise((resolve) => setImmediate(resolve))
+    frames.allocate()
+    expect(ranges.slice(1), 'up to 32 ahead of slot 41').toEqual([[49, 25]])
+  })
+
   it('names a blob that nobody has as corruption', () => {
     expect(() => frames.fault(blobId(77))).toThrow(expect.objectContaining({ code: 'HOLT_CORRUPT' }))
   })
