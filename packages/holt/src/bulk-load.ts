@@ -65,9 +65,10 @@ export async function bulkLoad<K, V>(
   const prefix = withTreeId(id, new Uint8Array(0))
   const load = await engine.beginLoad(prefix, check)
   if (load === undefined) return await putAll(tree, entries, pace)
+  const sorted = pace.isSorted ? undefined : new SortedEntries()
   try {
-    if (options.sorted === true) await addSorted(tree, load, entries, pace)
-    else await addUnsorted(tree, load, entries, pace)
+    if (sorted === undefined) await addSorted(tree, load, entries, pace)
+    else await addUnsorted(tree, load, entries, pace, sorted)
     check()
     engine.assertOpen()
     const { keys } = load
@@ -75,6 +76,8 @@ export async function bulkLoad<K, V>(
     return { keys }
   } finally {
     engine.abandonLoad(load)
+    // Not before: until it has ended the load reads the last entry where it lies.
+    sorted?.end()
   }
 }
 
@@ -144,8 +147,8 @@ async function addUnsorted<K, V>(
   load: BulkLoad,
   entries: BulkEntries<K, V>,
   pace: Pace,
+  sorted: SortedEntries,
 ): Promise<void> {
-  const sorted = new SortedEntries()
   const batch = new EntryBatch(keys)
   await forEachBatch(
     entries,

@@ -1,20 +1,21 @@
 import { writeKeyBytes } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
 import type { EntryBatch } from './entry-batch.js'
+import { SortMemory, type SortChunk } from './sort-memory.js'
 
 /** What {@link SortedEntries.next} returns instead of an entry: it has done a piece of its work and wants to be called again. */
 export const WORKING = -1
 export const END = -2
 
 export interface SortedEntriesOptions {
-  /** Memory is taken in pieces of this size: a power of two. */
+  /** Memory is taken in pieces of this size, but for the first ones: a power of two. */
   readonly chunkBytes?: number
   /** Entries that are looked at, or sorted, at a time: more hold the event loop for longer. */
   readonly stepEntries?: number
   readonly maxChunks?: number
 }
 
-const CHUNK_BYTES = 2 ** 20
+const CHUNK_BYTES = 2 ** 26
 const STEP_ENTRIES = 2 ** 14
 const UNIT_BYTES = 8
 /** Entries that are fewer are compared with each other. */
@@ -54,9 +55,9 @@ const DONE = 3
  * where they part, and those of one range lie in the processor's cache from the second time on.
  */
 export class SortedEntries {
-  readonly #chunks: Chunk[] = []
-  #chunk: Chunk | undefined
-  readonly #chunkBytes: number
+  readonly #chunks: SortChunk[] = []
+  #chunk: SortChunk | undefined
+  readonly #memory: SortMemory
   readonly #stepEntries: number
   readonly #maxChunks: number
   /** Shift and mask of a number: piece of memory, and unit there. */
@@ -89,7 +90,7 @@ export class SortedEntries {
 
   constructor(options: SortedEntriesOptions = {}) {
     const { chunkBytes = CHUNK_BYTES, stepEntries = STEP_ENTRIES } = options
-    this.#chunkBytes = chunkBytes
+    this.#memory = new SortMemory(chunkBytes)
     this.#stepEntries = stepEntries
     this.#shift = Math.log2(chunkBytes / UNIT_BYTES)
     this.#mask = 2 ** this.#shift - 1
@@ -126,13 +127,20 @@ export class SortedEntries {
     }
   }
 
-  #addChunk(words: number): Chunk {
+  /** Gives the memory back: no entry is looked at any more. */
+  end(): void {
+    this.#chunks.length = 0
+    this.#chunk = undefined
+    this.#memory.end()
+  }
+
+  #addChunk(words: number): SortChunk {
     if (this.#chunks.length === this.#maxChunks)
       throw new HoltError(
         'HOLT_INVALID_ARGUMENT',
         `${String(this.#count)} entries in any order are more than can be sorted here; sort them and load them with sorted: true`,
       )
-    const chunk = new Chunk(Math.max(this.#chunkBytes / 4, words + SPARE_WORDS))
+    const chunk = this.#memory.take(words + SPARE_WORDS)
     this.#chunks.push(chunk)
     this.#chunk = chunk
     return chunk
@@ -230,14 +238,20 @@ export class SortedEntries {
     this.#halves = new Uint32Array(this.#order.buffer)
     const halves = this.#halves
     const depth = this.#common
+    const step = this.#stepEntries
     this.#beginLook(0)
     let i = 0
     for (const [number, { words, usedWords }] of this.#chunks.entries()) {
-      const from = i
-      for (let at = 0; at < usedWords; at += recordWords(words[at], words[at + 1]))
-        halves[i++ * 2] = number * 2 ** this.#shift + (at >>> 1)
-      this.#gather(from, i, depth)
-      yield
+      const first = (number << this.#shift) >>> 0
+      for (let at = 0; at < usedWords;) {
+        const from = i
+        for (const end = from + step; i < end && at < usedWords; i++) {
+          halves[i * 2] = first + (at >>> 1)
+          at += recordWords(words[at], words[at + 1])
+        }
+        this.#gather(from, i, depth)
+        yield
+      }
     }
     yield* this.#arrange(0, count, depth)
   }
@@ -486,15 +500,4 @@ function sharedBytes(
 /** Of an entry with such a key and value, in bytes. */
 function recordWords(keyLength: number, valueLength: number): number {
   return (HEADER_WORDS + ((keyLength + 3) >>> 2) + ((valueLength + 3) >>> 2) + 1) & ~1
-}
-
-class Chunk {
-  readonly words: Uint32Array
-  readonly view: DataView
-  usedWords = 0
-
-  constructor(words: number) {
-    this.words = new Uint32Array(words)
-    this.view = new DataView(this.words.buffer)
-  }
 }

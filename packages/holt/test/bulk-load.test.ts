@@ -177,6 +177,39 @@ describe('bulkLoad', () => {
     await db.close()
   })
 
+  it('into several trees at once keeps what each was given', async () => {
+    const db = await open(await freshPath())
+    const loads = Array.from({ length: 5 }, async (_, i) => {
+      const tree = await db.tree(`t${String(i)}`, { valueEncoding: 'utf8' })
+      const entries = shuffled(3_000 * (i + 1)).map(([key, value]): [string, string] => [
+        key,
+        value + String(i),
+      ])
+      await tree.bulkLoad(i % 2 === 0 ? entries : later(entries))
+      expect([...tree.scan()].map(({ key, value }) => [key, value])).toEqual(
+        sorted(3_000 * (i + 1)).map(([key, value]) => [key, value + String(i)]),
+      )
+    })
+    await Promise.all(loads)
+    expect((await db.verify()).problems).toEqual([])
+    await db.close()
+  })
+
+  it('leaves the last entry alone until it is in, though another load has begun', async () => {
+    const db = await open(await freshPath())
+    const trees = await Promise.all(['a', 'b', 'c'].map((name) => db.tree(name, { valueEncoding: 'utf8' })))
+    const valueOfTree = (i: number): string => String(i).repeat(500)
+    // Each of one entry, in the same place of its memory; a load waits for checkpoints before its last entry is used.
+    await Promise.all(
+      trees.map(async (tree, i) => {
+        for (let turn = 0; turn < i * 3; turn++) await new Promise((resolve) => setImmediate(resolve))
+        await tree.bulkLoad([['key', valueOfTree(i)]])
+      }),
+    )
+    for (const [i, tree] of trees.entries()) expect(tree.get('key')).toBe(valueOfTree(i))
+    await db.close()
+  })
+
   it('takes values that lie in frames of their own, with a cache smaller than the load', async () => {
     const path = await freshPath()
     const db = await open(path, { cacheBytes: FEW_FRAMES })
