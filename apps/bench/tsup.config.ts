@@ -7,5 +7,6 @@ export default defineConfig(
     child: 'src/run/child.ts',
     'shared-reader': 'src/shared/reader.ts',
     'bulk-child': 'src/bulk/child.ts',
+    'durability-child': 'src/durability/child.ts',
   }),
 )

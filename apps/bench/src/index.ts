@@ -6,6 +6,7 @@ import { keyCounts, positiveInteger, positiveNumber, share, someOf, workloads } 
 import { type CheckOptions, checkAgainstBaseline } from './commands/check.js'
 import { installRivals } from './commands/install.js'
 import { benchRivals, type RivalsOptions } from './commands/rivals.js'
+import { benchDurability, type DurabilityBenchOptions } from './durability/bench-durability.js'
 import { benchFlat, type FlatBenchOptions } from './flat/bench-flat.js'
 import { GROUP_NAMES, benchIo } from './io/bench-io.js'
 import type { IoBenchOptions } from './io/bench-io.js'
@@ -119,6 +120,22 @@ program
   )
   .option('--json', 'print numbers instead of tables')
   .action((options: BulkBenchOptions) => benchBulk(options))
+
+program
+  .command('durability')
+  .description(
+    'Measures what journal and checkpoints cost writers, and how fast a journal is replayed, holt alone.',
+  )
+  .option('--keys <count>', 'how many keys under full load and in the replay', positiveInteger, 500_000)
+  .option('--seconds <seconds>', 'how long each turn under full load lasts', positiveNumber, 4)
+  .option('--rounds <rounds>', 'how often each is timed, in turns', positiveInteger, 7)
+  .option(
+    '--directory <path>',
+    "where stores are made and removed again; the system's place for temporary files",
+  )
+  .option('--json', 'print numbers instead of tables')
+  .option('--check', 'exit with 1 if a bar is missed')
+  .action((options: DurabilityBenchOptions) => benchDurability(options))
 
 try {
   await program.parseAsync()
