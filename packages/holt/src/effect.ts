@@ -182,6 +182,11 @@ function putUint32(bytes: Uint8Array, at: number, value: number): number {
 export function decodeEffects(record: ReplayedRecord): Effect[] {
   if (record.type === PACKED_BATCH_RECORD) return decodePackedBatch(record)
   const { body } = record
+  if (record.type === PUT_RECORD) {
+    const valueAt = putValueAt(record)
+    const key = body.slice(PUT_HEAD_BYTES, PUT_HEAD_BYTES + putKeyLength(body))
+    return [{ kind: 'put', key, value: body.slice(valueAt) }]
+  }
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength)
   let at = 0
   const take = (length: number): Uint8Array => {
@@ -197,12 +202,7 @@ export function decodeEffects(record: ReplayedRecord): Effect[] {
     return bytes === 2 ? view.getUint16(at - 2, true) : view.getUint32(at - 4, true)
   }
   const effects: Effect[] = []
-  if (record.type === PUT_RECORD) {
-    const key = take(number(4))
-    for (const byte of take(-key.length & 3))
-      if (byte !== 0) throw malformed(record, 'its padding is not zero')
-    effects.push({ kind: 'put', key, value: take(body.length - at) })
-  } else if (record.type === DELETE_RECORD) {
+  if (record.type === DELETE_RECORD) {
     effects.push({ kind: 'delete', key: take(body.length) })
   } else if (record.type === BATCH_RECORD) {
     for (let count = number(4); count > 0; count--) {
@@ -222,6 +222,37 @@ export function decodeEffects(record: ReplayedRecord): Effect[] {
   }
   if (at !== body.length) throw malformed(record, `${String(body.length - at)} bytes are left over`)
   return effects
+}
+
+/**
+ * Applies a put's record straight from its body. Throws `HOLT_CORRUPT` as {@link decodeEffects} does, and what the index
+ * throws; then nothing has changed.
+ */
+export function applyPutRecord(index: ArtIndex, record: ReplayedRecord): void {
+  const valueAt = putValueAt(record)
+  const { body, seq } = record
+  const keyLength = putKeyLength(body)
+  const { key } = index
+  if (keyLength > key.length) throw malformed(record, `its key has ${String(keyLength)} bytes`)
+  for (let i = 0; i < keyLength; i++) key[i] = body[PUT_HEAD_BYTES + i]
+  index.put(keyLength, body, valueAt, body.length - valueAt, seq)
+}
+
+/** Where the value begins in the body of a put's record. Throws `HOLT_CORRUPT` if the body cannot be one. */
+function putValueAt(record: ReplayedRecord): number {
+  const { body } = record
+  if (body.length < PUT_HEAD_BYTES) throw malformed(record, 'it ends inside a length')
+  const keyLength = putKeyLength(body)
+  const keyEnd = PUT_HEAD_BYTES + keyLength
+  const valueAt = keyEnd + (-keyLength & 3)
+  if (valueAt > body.length) throw malformed(record, `it ends ${String(valueAt - body.length)} bytes early`)
+  for (let at = keyEnd; at < valueAt; at++)
+    if (body[at] !== 0) throw malformed(record, 'its padding is not zero')
+  return valueAt
+}
+
+function putKeyLength(body: Uint8Array): number {
+  return (body[0] | (body[1] << 8) | (body[2] << 16) | (body[3] << 24)) >>> 0
 }
 
 function malformed(record: ReplayedRecord, what: string): HoltError {

@@ -1,9 +1,9 @@
 import { ArtIndex } from '@holt/art-index'
 import { type BlobId, FrameAbsent } from '@holt/blob-buf-pool'
 import type { BufferManager } from '@holt/blob-store'
-import { type Journal, type Lsn, lsnOffset } from '@holt/journal'
+import { type Journal, type Lsn, lsnOffset, type ReplayedRecord } from '@holt/journal'
 import { applyEffect } from './apply-effect.js'
-import { decodeEffects } from './effect.js'
+import { applyPutRecord, decodeEffects, PUT_RECORD } from './effect.js'
 import type { EngineNote } from './engine-note.js'
 import { SEQ_WINDOW } from './limits.js'
 
@@ -43,6 +43,14 @@ export async function recover(
       : ArtIndex.attach(frames, note.rootId, { usableFrameBytes, unlinked: note.unlinked })
   const startedMs = nowMs()
   const report = await journal.replay(note?.journalPosition, (record) => {
+    // Most records are puts.
+    if (record.type === PUT_RECORD) {
+      if (!putIfInMemory(frames, index, record))
+        withPathInMemory(frames, () => {
+          applyPutRecord(index, record)
+        })
+      return
+    }
     for (const effect of decodeEffects(record)) {
       withPathInMemory(frames, () => {
         applyEffect(index, effect, record.seq)
@@ -64,6 +72,20 @@ export async function recover(
       tail: report.tail,
       recordsBehindEnd: report.recordsBehindEnd,
     },
+  }
+}
+
+/** Applies a put's record, unless a frame is missing: then nothing has changed. */
+function putIfInMemory(frames: BufferManager, index: ArtIndex, record: ReplayedRecord): boolean {
+  frames.mayBlock = false
+  try {
+    applyPutRecord(index, record)
+    return true
+  } catch (error) {
+    if (error instanceof FrameAbsent) return false
+    throw error
+  } finally {
+    frames.mayBlock = true
   }
 }
 

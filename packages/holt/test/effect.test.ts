@@ -5,6 +5,7 @@ import {
   appendDelete,
   appendEffects,
   appendPut,
+  applyPutRecord,
   decodeEffects,
   type Effect,
   effectsBytes,
@@ -129,6 +130,42 @@ describe('the effects of a journal record', () => {
           expect(decodeEffects(journal.record)).toEqual([{ kind: 'delete', key: wanted }])
         }
       }
+    },
+  )
+
+  it.each([0, 1, 2, 3, 4, 5, 60, 300])(
+    "a put's record of a key of %i bytes is applied as it is decoded, and a damaged one changes nothing",
+    (keyLength) => {
+      const put: Effect = {
+        kind: 'put',
+        key: Uint8Array.from({ length: keyLength }, (_, i) => i + 1),
+        value: bytes(5, 6, 7),
+      }
+      const { record } = roundTrip([put])
+      const applied: Effect[] = []
+      const index = {
+        key: new Uint8Array(4_100).fill(0xdd),
+        put(length: number, value: Uint8Array, offset: number, valueLength: number, seq: number) {
+          expect(seq).toBe(42)
+          const key = this.key.slice(0, length)
+          applied.push({ kind: 'put', key, value: value.slice(offset, offset + valueLength) })
+        },
+      }
+      applyPutRecord(index as unknown as ArtIndex, record)
+      expect(applied).toEqual([put])
+      const damaged = [
+        ...Array.from({ length: 4 + ((keyLength + 3) & ~3) }, (_, length) => record.body.slice(0, length)),
+        // The longest length there is.
+        Uint8Array.from([0xff, 0xff, 0xff, 0xff, ...record.body.subarray(4)]),
+        // One more than the scratch buffer holds, all of it there.
+        Uint8Array.from([0x05, 0x10, 0, 0, ...new Uint8Array(4_108)]),
+      ]
+      for (const body of damaged) {
+        expect(() => {
+          applyPutRecord(index as unknown as ArtIndex, { ...record, body })
+        }).toThrow(expect.objectContaining({ code: 'HOLT_CORRUPT' }))
+      }
+      expect(applied).toHaveLength(1)
     },
   )
 
