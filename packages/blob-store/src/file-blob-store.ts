@@ -38,8 +38,14 @@ export interface FileBlobStoreOptions {
   readonly maxBlobs?: number
   /** Names in the directory that belong to others of the same database, such as its lock and its journal. */
   readonly isOwnName?: (name: string) => boolean
-  /** What the directory holds, where the caller has just listed it and nobody else may change it. */
+  /** What the directory holds, where the caller has just listed it. */
   readonly names?: readonly string[]
+  /**
+   * Changes no byte, also while another process writes the store: shows the image that was the newest at opening. Whoever
+   * writes may use that image's places again meanwhile; a read that finds so rejects `HOLT_BUSY`, and the caller opens the
+   * store anew. Default false.
+   */
+  readonly readOnly?: boolean
 }
 
 /** What goes to the thread that is to write: see {@link BlobStoreWorker}. */
@@ -65,6 +71,10 @@ const FIRST_BLOB = blobId(1)
  * the frame's first page, which vouches for the rest.
  *
  * Several instances may read one directory through one shared mapping; the first that writes is the only one that may.
+ *
+ * A *read-only* instance needs nothing of whoever writes. It keeps the mapping of the manifest that it found, so what it
+ * hands out is of that image or fails its checks. A failure is judged by the manifest, which always changes before a place
+ * is used again: if it is the same still, the bytes are damaged, and else it is `HOLT_BUSY`.
  */
 export class FileBlobStore implements BlobStore {
   readonly supports: BlobStoreSupport = { syncReads: true, rangedReads: true, atomicFlush: true }
@@ -73,6 +83,8 @@ export class FileBlobStore implements BlobStore {
   readonly #dataPath: string
   readonly #direct: boolean
   readonly #mayBlock: boolean
+  /** Of a read-only instance: the manifest that it found. */
+  readonly #shown: ManifestState | undefined
   readonly #mapping: MappingTable
   readonly #queue = new OneAtATime()
   readonly #slots = new DiskSlots()
@@ -101,6 +113,7 @@ export class FileBlobStore implements BlobStore {
     this.#direct = options.direct ?? false
     this.#mayBlock = options.mayBlock ?? false
     this.#mapping = mapping
+    this.#shown = options.readOnly === true ? found : undefined
     this.#log =
       found === undefined
         ? ManifestLog.fresh(options.io, options.directory)
@@ -121,6 +134,8 @@ export class FileBlobStore implements BlobStore {
       options.mapping === undefined
         ? MappingTable.create(options.maxBlobs)
         : MappingTable.attach(options.mapping)
+    if (options.readOnly === true && (options.createIfMissing ?? false))
+      throw new HoltError('HOLT_INVALID_ARGUMENT', 'a store that is only read cannot be made')
     const { manifest, data } = await findStore(options)
     const store = new FileBlobStore(options, mapping, manifest)
     try {
@@ -181,7 +196,12 @@ export class FileBlobStore implements BlobStore {
 
   async read(id: BlobId, into: Uint8Array): Promise<void> {
     assertFrameBytes(into)
-    await (await this.#readerOf(id)).read(id, into)
+    const reader = await this.#readerOf(id)
+    try {
+      await reader.read(id, into)
+    } catch (error) {
+      throw this.#judged(error)
+    }
   }
 
   async readMany(reads: readonly BlobRead[]): Promise<void> {
@@ -193,19 +213,60 @@ export class FileBlobStore implements BlobStore {
 
   async readRange(id: BlobId, offsetBytes: number, into: Uint8Array, header?: Uint8Array): Promise<void> {
     assertRange(offsetBytes, into)
-    await (await this.#readerOf(id)).readRange(id, offsetBytes, into, header)
+    const reader = await this.#readerOf(id)
+    try {
+      await reader.readRange(id, offsetBytes, into, header)
+    } catch (error) {
+      throw this.#judged(error)
+    }
   }
 
   /** Throws `HOLT_BUSY` when another instance made the data file and this one has not read anything else since. */
   readSync(id: BlobId, into: Uint8Array): void {
     assertFrameBytes(into)
-    this.#openedReader(id).readSync(id, into)
+    const reader = this.#openedReader(id)
+    try {
+      reader.readSync(id, into)
+    } catch (error) {
+      throw this.#judged(error)
+    }
   }
 
   /** Throws `HOLT_BUSY` as {@link readSync} does, too. */
   readRangeSync(id: BlobId, offsetBytes: number, into: Uint8Array, header?: Uint8Array): void {
     assertRange(offsetBytes, into)
-    this.#openedReader(id).readRangeSync(id, offsetBytes, into, header)
+    const reader = this.#openedReader(id)
+    try {
+      reader.readRangeSync(id, offsetBytes, into, header)
+    } catch (error) {
+      throw this.#judged(error)
+    }
+  }
+
+  /** What it means that a read failed: of a store that is only read, and written by another, its place may be another's. */
+  #judged(error: unknown): unknown {
+    if (this.#shown === undefined || !isHoltError(error, 'HOLT_CORRUPT') || this.isCurrent()) return error
+    return new HoltError(
+      'HOLT_BUSY',
+      `${this.#directory} was written since it was opened for reading, and a frame of then is no more: open it again`,
+      { cause: error },
+    )
+  }
+
+  /**
+   * Of a read-only instance: whether the image that it shows is the newest still, so that no place of it can have been
+   * used again. Blocks. A manifest that cannot be read now counts as another one.
+   */
+  isCurrent(): boolean {
+    const shown = this.#shown
+    if (shown === undefined) return true
+    try {
+      const now = readManifest(this.#io.readWholeSync(this.#log.path), this.#log.path)
+      return now.recordNumber === shown.recordNumber && now.seed === shown.seed
+    } catch (error) {
+      if (isHoltError(error, 'HOLT_CORRUPT') || isHoltError(error, 'HOLT_NOT_FOUND')) return false
+      throw error
+    }
   }
 
   #openedReader(id: BlobId): FrameReader {
@@ -475,6 +536,7 @@ export class FileBlobStore implements BlobStore {
   async settle(): Promise<void> {
     await this.#queue.run(async () => {
       this.#assertOpen()
+      this.#assertNotReadOnly()
       await this.#prepare()
     })
   }
@@ -482,6 +544,7 @@ export class FileBlobStore implements BlobStore {
   async #mutate(work: (writer: FrameWriter) => Promise<void>): Promise<void> {
     await this.#queue.run(async () => {
       this.#assertOpen()
+      this.#assertNotReadOnly()
       if (!this.#mapping.claimWriter()) throw this.#notTheWriter()
       const writer = await this.#prepare()
       try {
@@ -490,6 +553,11 @@ export class FileBlobStore implements BlobStore {
         this.#mapping.setFileBytes(writer.sizeBytes, this.#log.sizeBytes)
       }
     })
+  }
+
+  #assertNotReadOnly(): void {
+    if (this.#shown !== undefined)
+      throw new HoltError('HOLT_READ_ONLY', `the store in ${this.#directory} was opened for reading`)
   }
 
   #notTheWriter(): HoltError {

@@ -100,6 +100,11 @@ export class Catalog {
   }
 
   async #create(name: string, keyEncoding: KeyEncodingName, valueEncoding: string): Promise<TreeRecord> {
+    if (this.#engine.readOnly)
+      throw new HoltError(
+        'HOLT_READ_ONLY',
+        `there is no tree '${name}', and a database that was opened for reading makes none`,
+      )
     for (;;) {
       const last = this.#readCounter()
       const id = (last?.id ?? CATALOG_ID) + 1

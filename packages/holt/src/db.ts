@@ -65,9 +65,15 @@ export class Db implements AsyncDisposable {
     this.#release = parts.release
   }
 
+  /** Whether it was opened with `readOnly`. */
+  get readOnly(): boolean {
+    return this.#engine.readOnly
+  }
+
   /**
    * The tree of that name, made if there is none. The names of its encodings are kept: another one at a later opening
-   * rejects with `HOLT_ENCODING`. `HOLT_INVALID_ARGUMENT` for an empty name, an unknown option or encoding.
+   * rejects with `HOLT_ENCODING`. `HOLT_INVALID_ARGUMENT` for an empty name, an unknown option or encoding;
+   * `HOLT_READ_ONLY` if there is none and the database was opened for reading.
    */
   async tree<
     N extends KeyEncodingName = 'utf8',

@@ -49,6 +49,8 @@ export interface EngineParts {
   readonly start: (seqFloor: number) => Promise<void>
   /** Whether frames that deletes leave half empty are merged without being asked. */
   readonly backgroundCompaction: boolean
+  /** Nothing is ever written: see `open-read-only.ts`. Default false. */
+  readonly readOnly?: boolean
 }
 
 /** How a batch ended: its commit seq, or the first operation whose condition did not hold. */
@@ -103,6 +105,7 @@ export class Engine {
   readonly journal: JournalContract | undefined
   readonly checkpointer: Checkpointer | undefined
   readonly durability: Durability
+  readonly readOnly: boolean
   readonly pages: ScanPages = new ScanPages(this)
   readonly visits: VisitWalks
   readonly asyncReads: AsyncReads
@@ -141,6 +144,7 @@ export class Engine {
     this.journal = parts.journal
     this.checkpointer = parts.checkpointer
     this.durability = parts.durability
+    this.readOnly = parts.readOnly ?? false
     this.#start = parts.start
     this.#seq = parts.seq
     this.#seqFloor = parts.seq
@@ -177,6 +181,18 @@ export class Engine {
   /** Throws `HOLT_CLOSED` once the database was closed. */
   assertOpen(): void {
     if (this.#closed) throw new HoltError('HOLT_CLOSED', 'the database was closed')
+  }
+
+  /** Why nothing can be written; `undefined` where it can. */
+  #refusal(): HoltError | undefined {
+    if (this.#closed) return new HoltError('HOLT_CLOSED', 'the database was closed')
+    return this.readOnly ? openedForReading() : this.#broken
+  }
+
+  /** Throws `HOLT_CLOSED`, or `HOLT_READ_ONLY` where nothing is ever written. */
+  assertNotReadOnly(): void {
+    this.assertOpen()
+    if (this.readOnly) throw openedForReading()
   }
 
   /**
@@ -354,8 +370,8 @@ export class Engine {
       for (;;) {
         // Whoever holds writes back looks at frames that this would change.
         while (this.#holders > 0) await this.#released()
-        this.assertOpen()
-        if (this.#broken !== undefined) throw this.#broken
+        const refusal = this.#refusal()
+        if (refusal !== undefined) throw refusal
         if (!this.#started) {
           await this.#begin()
           continue
@@ -404,8 +420,8 @@ export class Engine {
    * must not wait for a write. Rejects as `piece` does.
    */
   #exclusively<T>(piece: () => Promise<T>): Promise<T> {
-    if (this.#closed) return Promise.reject(new HoltError('HOLT_CLOSED', 'the database was closed'))
-    if (this.#broken !== undefined) return Promise.reject(this.#broken)
+    const refusal = this.#refusal()
+    if (refusal !== undefined) return Promise.reject(refusal)
     return new Promise((resolve, reject) => {
       this.#waiting.push({
         operations: [],
@@ -514,7 +530,7 @@ export class Engine {
 
   /** All writes called before it are applied and survive a power loss. */
   async sync(): Promise<void> {
-    this.assertOpen()
+    this.assertNotReadOnly()
     await this.#drained()
     if (!this.#started) {
       // What replay brought back may still be in the system's cache only; getting ready for writes makes it stable.
@@ -527,7 +543,7 @@ export class Engine {
 
   /** All writes called before it are part of a durable image. */
   async checkpoint(): Promise<void> {
-    this.assertOpen()
+    this.assertNotReadOnly()
     await this.#drained()
     if (this.checkpointer === undefined) return
     if (!this.#started) {
@@ -540,7 +556,7 @@ export class Engine {
 
   /** As {@link checkpoint}, and makes the store ready for changes even if there is nothing to write. */
   async checkpointForVacuum(): Promise<void> {
-    this.assertOpen()
+    this.assertNotReadOnly()
     await this.#drained()
     if (this.checkpointer === undefined) return
     if (!this.#started) await this.#begin()
@@ -778,8 +794,8 @@ export class Engine {
   // ---- the queue -----------------------------------------------------------------------------------------------
 
   #enqueue(operations: readonly Operation[], durability: Durability): Promise<BatchOutcome> {
-    if (this.#closed) return Promise.reject(new HoltError('HOLT_CLOSED', 'the database was closed'))
-    if (this.#broken !== undefined) return Promise.reject(this.#broken)
+    const refusal = this.#refusal()
+    if (refusal !== undefined) return Promise.reject(refusal)
     let bytes = 0
     for (const operation of operations) bytes += operationBytes(operation)
     if (this.#waiting.length > 0 && this.#waitingBytes + bytes > LIMITS.maxQueuedBytes) {
@@ -913,6 +929,10 @@ function tooLarge(effects: readonly Effect[], bytes: number, limit: number): Hol
   )
 }
 
+function openedForReading(): HoltError {
+  return new HoltError('HOLT_READ_ONLY', 'the database was opened for reading (readOnly)')
+}
+
 function asError(error: unknown): Error {
   return error instanceof Error
     ? error
@@ -920,7 +940,7 @@ function asError(error: unknown): Error {
 }
 
 /** A checkpoint that failed waits for its timer, which keeps no process alive; a pending write does. */
-async function keepingProcessAlive(wait: Promise<void> | undefined): Promise<void> {
+export async function keepingProcessAlive(wait: Promise<void> | undefined): Promise<void> {
   const alive = setInterval(() => undefined, 2 ** 30)
   try {
     await wait

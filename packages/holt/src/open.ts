@@ -2,15 +2,17 @@ import { resolve } from 'node:path'
 import { BufferManager, FileBlobStore, MemoryBlobStore } from '@holt/blob-store'
 import { ArtIndex } from '@holt/art-index'
 import { Checkpointer, EpochCommitter, type EpochWorker, ThreadEpochWorker } from '@holt/checkpointer'
-import { HoltError, isHoltError } from '@holt/errors'
-import { isJournalFileName, Journal } from '@holt/journal'
+import { HoltError } from '@holt/errors'
+import { Journal } from '@holt/journal'
 import { addressOfBytes, adviseHugePages, FsIo, populateMemory, type Io, openIo } from '@holt/uring-native'
 import { Db } from './db.js'
 import { Engine } from './engine.js'
 import { decodeNote, encodeNote } from './engine-note.js'
 import { CHANNELS, publish } from './events.js'
+import { openReadOnly } from './open-read-only.js'
 import { type OpenOptions, resolveOptions, type ResolvedOptions } from './options.js'
 import { recover } from './recovery.js'
+import { LOCK_FILES, prepareDirectory } from './store-directory.js'
 import { StoreLock } from './store-lock.js'
 
 /** Frames that a database in memory may grow to. */
@@ -22,6 +24,10 @@ const MEMORY_FRAMES = 65_536
  * Throws `HOLT_INVALID_ARGUMENT` for unknown or wrong options, `HOLT_LOCKED` when it is open already, `HOLT_NOT_FOUND`
  * (with `createIfMissing: false`), `HOLT_EXISTS` (with `errorIfExists`), `HOLT_NOT_A_STORE`, `HOLT_VERSION`,
  * `HOLT_CORRUPT`, `HOLT_IO`.
+ *
+ * With `readOnly` it takes no lock, changes no byte and makes nothing: it shows the state at opening, also of a store that
+ * another process has open. Everything that writes rejects with `HOLT_READ_ONLY`. `HOLT_BUSY`, here or at a later read,
+ * says that the writer has moved on and that what is wanted is no more: close it, and open it again.
  */
 export async function open(path: string, options?: OpenOptions): Promise<Db> {
   if (typeof path !== 'string' || path === '' || path.includes('\0')) {
@@ -36,7 +42,10 @@ export async function open(path: string, options?: OpenOptions): Promise<Db> {
   if (isOwn) undo.push(() => io.dispose())
   try {
     // An Io of the caller's has its own idea of directories.
-    return await openIn(io, isOwn ? resolve(path) : path, resolved, undo)
+    const directory = isOwn ? resolve(path) : path
+    if (resolved.readOnly)
+      return await openReadOnly(io, directory, resolved, () => (isOwn ? io.dispose() : Promise.resolve()))
+    return await openIn(io, directory, resolved, undo)
   } catch (error) {
     await giveBack(undo)
     throw error
@@ -185,48 +194,4 @@ async function openIn(
     if (typeof options.io === 'string') await io.dispose()
   }
   return new Db({ engine, path: directory, recovery: stats, release })
-}
-
-/** What an opening that was interrupted before the manifest was there may have left. */
-const LOCK_FILES = /^lock(\..*)?$/
-const UNFINISHED_FILES = /^(manifest\.tmp|lock(\..*)?)$/
-const isDataFile = (name: string): boolean => name === 'blobs.dat' || isJournalFileName(name)
-
-async function prepareDirectory(io: Io, directory: string, options: ResolvedOptions): Promise<void> {
-  const names = await listIfThere(io, directory)
-  if (names === undefined) {
-    if (!options.createIfMissing)
-      throw new HoltError('HOLT_NOT_FOUND', `there is no database at ${directory}`, { path: directory })
-    await io.mkdir(directory)
-    return
-  }
-  const isStore = names.includes('manifest')
-  if (isStore && options.errorIfExists)
-    throw new HoltError('HOLT_EXISTS', `there is a database at ${directory} already`, { path: directory })
-  if (isStore) return
-  const orphan = names.find(isDataFile)
-  if (orphan !== undefined) {
-    throw new HoltError('HOLT_CORRUPT', `${directory}/manifest is missing, but '${orphan}' is there`, {
-      path: directory,
-    })
-  }
-  const foreign = names.find((name) => !UNFINISHED_FILES.test(name))
-  if (foreign !== undefined) {
-    throw new HoltError(
-      'HOLT_NOT_A_STORE',
-      `${directory} is no holt database: it holds '${foreign}' and no manifest`,
-      { path: directory },
-    )
-  }
-  if (!options.createIfMissing)
-    throw new HoltError('HOLT_NOT_FOUND', `there is no database in ${directory}`, { path: directory })
-}
-
-async function listIfThere(io: Io, directory: string): Promise<string[] | undefined> {
-  try {
-    return await io.list(directory)
-  } catch (error) {
-    if (isHoltError(error, 'HOLT_NOT_FOUND')) return undefined
-    throw error
-  }
 }

@@ -32,6 +32,11 @@ export interface OpenOptions {
   readonly createIfMissing?: boolean
   /** Fail with `HOLT_EXISTS` if there is a database. Default false. */
   readonly errorIfExists?: boolean
+  /**
+   * Show the state at opening and change no byte: no lock is taken, no file made. Several may read, beside one that writes.
+   * Not with `createIfMissing` or `errorIfExists`. Default false.
+   */
+  readonly readOnly?: boolean
   /** In `'os'` mode: a sync starts so long after the first unsynced byte. Default 1 000. */
   readonly syncIntervalMs?: number
   /** Bytes of a journal segment: a multiple of 4 096 from 64 KiB to 128 MiB. Default 32 MiB. */
@@ -52,6 +57,7 @@ export interface ResolvedOptions {
   readonly io: 'auto' | 'uring' | 'fs' | Io
   readonly createIfMissing: boolean
   readonly errorIfExists: boolean
+  readonly readOnly: boolean
   readonly syncIntervalMs: number
   readonly segmentBytes: number
   readonly backgroundCompaction: boolean
@@ -65,6 +71,7 @@ const KNOWN: Readonly<Record<keyof OpenOptions, true>> = {
   io: true,
   createIfMissing: true,
   errorIfExists: true,
+  readOnly: true,
   syncIntervalMs: true,
   segmentBytes: true,
   checkpoint: true,
@@ -143,12 +150,18 @@ export function resolveOptions(options: unknown = {}): ResolvedOptions {
   )
   if (segmentBytes % 4_096 !== 0)
     throw invalid(`segmentBytes is ${String(segmentBytes)}; a multiple of 4096 is wanted`)
+  const readOnly = flag('readOnly', given.readOnly, false)
+  const createIfMissing = flag('createIfMissing', given.createIfMissing, !readOnly)
+  const errorIfExists = flag('errorIfExists', given.errorIfExists, false)
+  if (readOnly && (createIfMissing || errorIfExists))
+    throw invalid('readOnly makes no database: it goes with neither createIfMissing nor errorIfExists')
   return {
     durability,
     cacheFrames,
     io,
-    createIfMissing: flag('createIfMissing', given.createIfMissing, true),
-    errorIfExists: flag('errorIfExists', given.errorIfExists, false),
+    createIfMissing,
+    errorIfExists,
+    readOnly,
     syncIntervalMs: whole('syncIntervalMs', given.syncIntervalMs, 1_000, 1, 2 ** 31 - 1),
     segmentBytes,
     backgroundCompaction: flag('backgroundCompaction', given.backgroundCompaction, true),

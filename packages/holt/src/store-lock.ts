@@ -20,6 +20,8 @@ export const LOCK_FILE = 'lock'
 export const FLOCK_FILE = 'lock.flock'
 const MOST_ROUNDS = 8
 const MOST_LOCK_BYTES = 4_096
+/** The nonce of a file that names nobody. */
+const TORN = 'torn'
 
 export class StoreLock {
   readonly #io: Io
@@ -168,6 +170,12 @@ async function tidyUp(io: Io, own: string, file: IoFile | undefined): Promise<vo
   await Promise.allSettled([file === undefined ? undefined : io.close(file), io.remove(own)])
 }
 
+/** Whether somebody has the store open for writing, as far as its lock file tells. Changes nothing. */
+export async function isLockHeld(io: Io, directory: string): Promise<boolean> {
+  const holder = await readHolder(io, `${directory}/${LOCK_FILE}`)
+  return holder !== undefined && holder.nonce !== TORN && !io.isProcessGone(holder)
+}
+
 /** The holder that a lock file names; `undefined` if it is gone. A file that cannot be read counts as held by nobody known. */
 async function readHolder(io: Io, path: string): Promise<Holder | undefined> {
   let file
@@ -194,7 +202,7 @@ function parseHolder(text: string): Holder {
     bootId: '',
     machineId: '',
     pidNamespace: '',
-    nonce: 'torn',
+    nonce: TORN,
     hasFlock: true,
   }
   let value: unknown
@@ -212,7 +220,7 @@ function parseHolder(text: string): Holder {
     bootId: field('bootId'),
     machineId: field('machineId'),
     pidNamespace: field('pidNamespace'),
-    nonce: field('nonce') || 'torn',
+    nonce: field('nonce') || TORN,
     hasFlock: fields.hasFlock === true,
   }
 }

@@ -325,6 +325,7 @@ export class MemoryIo implements Io {
   blockSize = (): number => unused()
   readSync = (): void => unused()
   readManySync = (): void => unused()
+  readWholeSync = (): Uint8Array => unused()
   writeManySync = (): void => unused()
   writeSync = (): void => unused()
   writeDsyncSync = (): void => unused()

@@ -480,6 +480,28 @@ export class SimIo implements Io {
     for (const { offsetBytes, bytes } of transfers) this.readSync(file, offsetBytes, bytes)
   }
 
+  readWholeSync(path: string): Uint8Array {
+    this.#assertUsable()
+    checkPath(path)
+    const bytes = this.#calls.now({
+      operation: 'read',
+      syscall: 'readFile',
+      path,
+      run: () => {
+        const { state } = this.#host
+        const found = state.lookup(path)
+        if (found === undefined) throw refusal('ENOENT', 'readFile', path)
+        if (found.kind === 'directory') throw refusal('EISDIR', 'readFile', path)
+        const file = state.file(found.inode)
+        const whole = new Uint8Array(file.sizeBytes)
+        file.read(0, whole)
+        return whole
+      },
+    })
+    this.#countRead(bytes)
+    return bytes
+  }
+
   writeManySync(file: IoFile, transfers: readonly Transfer[]): void {
     for (const { offsetBytes, bytes } of checkWrites(this.#own(file), transfers))
       this.writeSync(file, offsetBytes, bytes)

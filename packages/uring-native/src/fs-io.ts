@@ -249,6 +249,14 @@ export class FsIo implements Io {
     for (const { offsetBytes, bytes } of transfers) this.readSync(file, offsetBytes, bytes)
   }
 
+  readWholeSync(path: string): Uint8Array {
+    this.#assertUsable()
+    checkPath(path)
+    const bytes = blocking('readFile', path, () => fs.readFileSync(path))
+    this.#countRead(bytes)
+    return bytes
+  }
+
   writeManySync(file: IoFile, transfers: readonly Transfer[]): void {
     for (const { offsetBytes, bytes } of checkWrites(this.#own(file), transfers))
       this.writeSync(file, offsetBytes, bytes)

@@ -191,6 +191,11 @@ export interface Io {
   /** As {@link readMany}: all of them, at queue depth where there is a queue. */
   readManySync(file: IoFile, transfers: readonly Transfer[]): void
   /**
+   * All bytes of the file that has this name now, opened for it and closed again: what a file held open cannot tell once
+   * another one was renamed over it. Throws `HOLT_NOT_FOUND`.
+   */
+  readWholeSync(path: string): Uint8Array
+  /**
    * As {@link writeMany}. For a thread that has nothing else to do it costs about half the processor time: it sleeps
    * until several transfers are done, where an event loop is woken by each.
    */

@@ -31,6 +31,7 @@ import type {
   Timer,
   Transfer,
 } from './io.js'
+import { blocking } from './fs-calls.js'
 import { IoTimers, nowMs } from './io-timers.js'
 import { errnoName } from './native-errno.js'
 import { NativeFile } from './native-file.js'
@@ -307,6 +308,14 @@ export class UringIo implements Io {
     checkFileTransfers(own, transfers)
     this.#countReads(transfers.length, totalBytes(transfers))
     transferManySync(this.#queue, OPCODE.read, own, transfers)
+  }
+
+  readWholeSync(path: string): Uint8Array {
+    this.#assertUsable()
+    checkPath(path)
+    const bytes = blocking('readFile', path, () => fs.readFileSync(path))
+    this.#countReads(1, bytes.byteLength)
+    return bytes
   }
 
   writeManySync(file: IoFile, transfers: readonly Transfer[]): void {

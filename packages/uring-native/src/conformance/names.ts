@@ -28,6 +28,26 @@ export function nameTests({ test }: Suite): void {
     sameBytes(await contents(io, replaced), pattern(50, 2))
   })
 
+  test('readWholeSync reads the file that has the name now', async ({
+    io,
+    file,
+    path,
+    directory,
+  }) => {
+    await file('name', pattern(5000, 1))
+    sameBytes(io.readWholeSync(path('name')), pattern(5000, 1))
+    const other = await file('other', pattern(70, 2))
+    await io.rename(path('other'), path('name'))
+    sameBytes(io.readWholeSync(path('name')), pattern(70, 2))
+    await io.write(other, 70, pattern(10, 3))
+    assert.equal(io.readWholeSync(path('name')).length, 80)
+    sameBytes(io.readWholeSync(path('name')).subarray(70), pattern(10, 3))
+    await file('empty')
+    assert.equal(io.readWholeSync(path('empty')).length, 0)
+    await rejects(async () => Promise.resolve(io.readWholeSync(path('absent'))), 'HOLT_NOT_FOUND')
+    await rejects(async () => Promise.resolve(io.readWholeSync(directory)), 'HOLT_IO')
+  })
+
   test('rename of an absent file is HOLT_NOT_FOUND and leaves the other', async ({ io, file, path }) => {
     const kept = await file('to', pattern(50))
     await rejects(() => io.rename(path('absent'), path('to')), 'HOLT_NOT_FOUND')
