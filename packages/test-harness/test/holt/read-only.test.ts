@@ -592,7 +592,7 @@ describe('damage', () => {
         const found = codes.get(what) ?? new Set()
         codes.set(what, found)
         const end = name === 'manifest' ? 12_000 : 65_536
-        for (let at = 40; at < end; at += end / 37)
+        for (let at = 40; at < end; at += end / 19)
           found.add(await withBit(disk, name, Math.floor(at), isHeld))
       }
     }

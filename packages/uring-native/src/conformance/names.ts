@@ -28,12 +28,7 @@ export function nameTests({ test }: Suite): void {
     sameBytes(await contents(io, replaced), pattern(50, 2))
   })
 
-  test('readWholeSync reads the file that has the name now', async ({
-    io,
-    file,
-    path,
-    directory,
-  }) => {
+  test('readWholeSync reads the file that has the name now', async ({ io, file, path, directory }) => {
     await file('name', pattern(5000, 1))
     sameBytes(io.readWholeSync(path('name')), pattern(5000, 1))
     const other = await file('other', pattern(70, 2))
