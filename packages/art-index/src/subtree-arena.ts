@@ -53,6 +53,7 @@ export function innerType(children: number): number {
 export class SubtreeArena {
   /** The records' memory, as that of a frame is seen. */
   views: FrameViews = viewsOf(new ArrayBuffer(FIRST_WORDS * 4))
+  #longs = new BigUint64Array(this.views.u32.buffer)
   #words = 0
   #starts = new Uint32Array(1_024)
   /** Records on the stack. */
@@ -97,9 +98,14 @@ export class SubtreeArena {
     const value = rest + ((restLength + 3) >>> 2)
     const end = at + units * 2
     const words = valueLength >>> 2
-    for (let i = 0; i < words; i++) u32[value + i] = valueWords[valueAt + i]
+    let i = 0
+    for (; i < words - 1; i += 2) {
+      u32[value + i] = valueWords[valueAt + i]
+      u32[value + i + 1] = valueWords[valueAt + i + 1]
+    }
+    if (i < words) u32[value + i] = valueWords[valueAt + i]
     // The last word may hold bytes behind the value.
-    for (let i = value + words; i < end; i++) u32[i] = 0
+    for (let behind = value + words; behind < end; behind++) u32[behind] = 0
     const left = (valueLength & 3) << 3
     if (left !== 0) u32[value + words] = valueWords[valueAt + words] & ((1 << left) - 1)
     return units
@@ -137,6 +143,7 @@ export class SubtreeArena {
       const grown = viewsOf(new ArrayBuffer(length * 4))
       grown.u32.set(this.views.u32.subarray(0, at))
       this.views = grown
+      this.#longs = new BigUint64Array(grown.u32.buffer)
     }
     if (this.count === this.#starts.length) {
       const grown = new Uint32Array(this.count * 2)
@@ -166,8 +173,11 @@ export class SubtreeArena {
     longestKeyBytes: number,
     leave: (blob: number) => void,
   ): void {
-    const { u32: from } = this.views
+    const { u8: fromBytes, u32: from } = this.views
     const { u16, u32, f64 } = views
+    // Blocks are copied 8 bytes at a time: the compiler makes no numbers of them.
+    const fromLongs = this.#longs
+    const toLongs = this.#longsOf(views)
     const starts = this.#starts
     const openRef = this.#openRef
     const openRecord = this.#openRecord
@@ -177,18 +187,28 @@ export class SubtreeArena {
     let keys = 0
     let valueBytes = 0
     let open = -1
+    // Of the innermost open node: children wanted, end of the room left for them, and how they are linked.
+    let left = 0
+    let end = 0
+    let terminals = 0
+    let type = 0
+    let lastIndex = 0
+    let places = 0
+    let terminalAt = 0
+    let refsAt = 0
+    let bytesAt = 0
     // From the last record to the first: parents before children, so that refs are known when a child is met. The
     // children of a node come last to first and fill its room from the end.
     for (let r = record; ; r--) {
       const at = starts[r]
       let word = from[at]
-      const type = word & 7
-      const isInner = type >= NODE4 && type <= NODE256
+      const ownType = word & 7
+      const isInner = ownType >= NODE4 && ownType <= NODE256
       let units = isInner ? from[at + 2] : unitsOfWord(word)
       let ref: number
       if (open < 0) {
         if (dropsPath && isInner) {
-          units += nodeUnits(type, 0) - unitsOfWord(word)
+          units += nodeUnits(ownType, 0) - unitsOfWord(word)
           word &= 0xffff
         }
         ref = u32[(base + BUMP_UNITS) >>> 2]
@@ -197,21 +217,32 @@ export class SubtreeArena {
           u32[(base + ORDERED_UNITS) >>> 2] = ref + units
         u16[(stats + ENTRY_ROOT) >>> 1] = ref
       } else {
-        ref = openEnd[open] - units
-        openEnd[open] = ref
-        this.#link(views, base, openRef[open], openRecord[open], --openLeft[open], ref)
+        end -= units
+        ref = end
+        left--
+        const index = left - terminals
+        if (index < 0) u16[terminalAt] = ref
+        else if (type === NODE256) u16[refsAt + fromBytes[bytesAt + index]] = ref
+        else {
+          u16[refsAt + index] = ref
+          if (index === lastIndex) for (let i = index + 1; i < places; i++) u16[refsAt + i] = ref
+        }
       }
       const node = nodeAt(base, ref)
       if (isInner) {
         this.#writeInner(views, node, at, word)
+        if (open >= 0) {
+          openLeft[open] = left
+          openEnd[open] = end
+        }
         open++
         openRef[open] = ref
         openRecord[open] = at
-        openLeft[open] = ((word >>> 3) & 0x3ff) + from[at + 1]
-        openEnd[open] = ref + units
+        left = ((word >>> 3) & 0x3ff) + from[at + 1]
+        end = ref + units
       } else {
-        for (let i = 0; i < units * 2; i++) u32[node + i] = from[at + i]
-        if (type === CROSSING) {
+        for (let i = node >>> 1, j = at >>> 1, stop = j + units; j < stop; i++, j++) toLongs[i] = fromLongs[j]
+        if (ownType === CROSSING) {
           addToChain(views, base, entry, ref)
           leave(u32[node + 1])
         } else {
@@ -220,20 +251,45 @@ export class SubtreeArena {
             valueBytes += word >>> 16
           } else {
             const descriptor = descriptorAt(u32, node)
-            const end = descriptor + (word >>> 18)
+            const behind = descriptor + (word >>> 18)
             valueBytes += u32[descriptor]
             addToChain(views, base, entry, ref)
-            for (let i = descriptor + 2; i < end; i++) leave(u32[i])
+            for (let i = descriptor + 2; i < behind; i++) leave(u32[i])
           }
         }
-        while (open >= 0 && openLeft[open] === 0) open--
+        if (left > 0) continue
+        do open--
+        while (open >= 0 && openLeft[open] === 0)
+        if (open < 0) break
+        left = openLeft[open]
+        end = openEnd[open]
       }
-      if (open < 0) break
+      const parent = nodeAt(base, openRef[open])
+      const parentRecord = openRecord[open]
+      const parentWord = u32[parent]
+      type = parentWord & 7
+      terminals = from[parentRecord + 1]
+      lastIndex = ((parentWord >>> 3) & 0x3ff) - 1
+      places = type === NODE4 ? 4 : type === NODE16 ? 16 : 0
+      terminalAt = parent * 2 + TERMINAL_REF
+      refsAt = parent * 2 + refsOf(type)
+      bytesAt = (parentRecord + INNER_HEADER_WORDS) * 4
     }
     u16[(stats + ENTRY_LIVE_COUNT) >>> 1] = keys
     u16[(stats + ENTRY_MAX_KEY) >>> 1] = longestKeyBytes
     f64[(stats + ENTRY_VALUE_BYTES) >>> 3] = valueBytes
   }
+
+  /** The memory of a frame by 8 bytes. */
+  #longsOf({ u32 }: FrameViews): BigUint64Array {
+    if (this.#frameWords !== u32) {
+      this.#frameWords = u32
+      this.#frameLongs = new BigUint64Array(u32.buffer, u32.byteOffset, u32.length >>> 1)
+    }
+    return this.#frameLongs
+  }
+  #frameWords: Uint32Array | undefined
+  #frameLongs: BigUint64Array = new BigUint64Array(0)
 
   #writeInner(views: FrameViews, node: number, at: number, word: number): void {
     const { u8: fromBytes, u32: from } = this.views
@@ -255,28 +311,6 @@ export class SubtreeArena {
     const prefix = at + INNER_HEADER_WORDS + ((count + 3) >>> 2)
     const prefixWords = ((word >>> 16) + 3) >>> 2
     for (let i = 0; i < prefixWords; i++) u32[node + body + i] = from[prefix + i]
-  }
-
-  /** Links child `place` of the node at `parent`, its terminal counted as the first of them. */
-  #link(views: FrameViews, base: number, parent: number, at: number, place: number, ref: number): void {
-    const { u16, u32 } = views
-    const node = nodeAt(base, parent)
-    const word = u32[node]
-    const type = word & 7
-    const index = place - this.views.u32[at + 1]
-    if (index < 0) {
-      u16[node * 2 + TERMINAL_REF] = ref
-    } else if (type === NODE256) {
-      const byte = this.views.u8[(at + INNER_HEADER_WORDS) * 4 + index]
-      u16[node * 2 + NODE256_REFS + byte] = ref
-    } else if (type === NODE48) {
-      u16[node * 2 + NODE48_REFS + index] = ref
-    } else {
-      const refs = node * 2 + (type === NODE4 ? NODE4_REFS : NODE16_REFS)
-      u16[refs + index] = ref
-      const places = type === NODE4 ? 4 : 16
-      if (index === ((word >>> 3) & 0x3ff) - 1) for (let i = index + 1; i < places; i++) u16[refs + i] = ref
-    }
   }
 
   /**
@@ -332,6 +366,17 @@ export class SubtreeArena {
   endRewrite(): void {
     if (this.#readRecord < this.#oldCount) this.keep(this.#oldCount - 1)
   }
+}
+
+/** Where the refs of an inner node begin, in `u16` from its word 0 on. */
+function refsOf(type: number): number {
+  return type === NODE4
+    ? NODE4_REFS
+    : type === NODE16
+      ? NODE16_REFS
+      : type === NODE48
+        ? NODE48_REFS
+        : NODE256_REFS
 }
 
 function viewsOf(buffer: ArrayBuffer): FrameViews {
