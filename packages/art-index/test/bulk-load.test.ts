@@ -17,6 +17,7 @@ import { list } from './listing.js'
 import { utf8 } from './modelled-index.js'
 import { Random } from './random.js'
 import { bytesOf } from './sorted-map.js'
+import { fillPattern } from './values.js'
 
 type Pair = readonly [key: string, value: Uint8Array]
 
@@ -49,6 +50,13 @@ function loadAll(index: ArtIndex, prefix: string, pairs: readonly Pair[], versio
 /** Distinct keys in order of their bytes, which is that of their latin1 characters. */
 function sortedKeys(keys: Iterable<string>, longest: number): string[] {
   return [...new Set([...keys].map((key) => key.slice(0, longest)))].sort((a, b) => (a < b ? -1 : 1))
+}
+
+/** A value of which no two words are alike. */
+function patterned(lengthBytes: number, random: Random): Uint8Array {
+  const value = new Uint8Array(lengthBytes)
+  fillPattern(value, random.below(1_000))
+  return value
 }
 
 function expectSame(built: ReturnType<typeof create>, puts: ReturnType<typeof create>): void {
@@ -86,7 +94,7 @@ describe('a bulk load', () => {
           const bytes = random.chance(2)
             ? random.below(3 * inline)
             : random.below(random.chance(10) ? inline : 90)
-          return [key, new Uint8Array(bytes).fill(random.below(256))]
+          return [key, patterned(bytes, random)]
         })
         // Neighbours, so that the place is inside a frame.
         for (const { index } of [built, puts])
@@ -111,6 +119,48 @@ describe('a bulk load', () => {
       }
     })
   }
+
+  it('of keys up to 4 096 bytes and values of any size is what puts build, whatever is put and deleted behind it', () => {
+    const long: KeyMaker = (random) => {
+      let key = ''
+      const { 'bytes 00 01 2f fe ff': make } = KEY_MAKERS as Record<string, KeyMaker>
+      const parts = random.chance(20) ? random.below(200) : random.below(4)
+      for (let i = 0; i < parts; i++)
+        key += random.chance(30) ? '\xfe'.repeat(random.below(60)) : make(random)
+      return key
+    }
+    for (let seed = 1; seed <= 6; seed++) {
+      const random = new Random(seed)
+      const usable = [MIN_USABLE_BYTES, 65_536, 139_264][seed % 3]
+      const built = create(usable)
+      const puts = create(usable)
+      const longest = built.index.maxKeyBytes
+      const largest = Math.min(150_000, maxValueBytes(usable))
+      const value = (): Uint8Array =>
+        patterned(random.below(random.chance(2) ? largest : random.chance(10) ? 5_000 : 90), random)
+      const pairs = sortedKeys(
+        [...Array.from({ length: 1_500 }, () => long(random)), '\0'.repeat(longest), '\xff'.repeat(longest)],
+        longest,
+      ).map((key): Pair => [key, value()])
+      expect(loadAll(built.index, '', pairs).finish()).toBe(true)
+      for (const [key, value] of pairs) put(puts.index, key, value)
+      expectSame(built, puts)
+      for (let round = 0; round < 3; round++) {
+        for (let i = 0; i < 400; i++) {
+          const key = random.chance(60) ? random.pick(pairs)[0] : long(random).slice(0, longest)
+          const bytes = bytesOf(key)
+          const isPut = random.chance(round === 2 ? 20 : 60)
+          const changed = isPut ? value() : undefined
+          for (const { index } of [built, puts]) {
+            index.key.set(bytes)
+            if (changed === undefined) index.delete(bytes.length)
+            else index.put(bytes.length, changed, 0, changed.length, 9 + round)
+          }
+        }
+        expectSame(built, puts)
+      }
+    }
+  })
 
   it('takes hardly more frames than sorted puts, and lays nodes as a compaction would', () => {
     for (const make of [

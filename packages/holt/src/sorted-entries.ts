@@ -394,9 +394,21 @@ export class SortedEntries {
         return
       }
     } else {
+      // They often are alike where many were divided.
+      if (this.#haveOneDigit(from, to)) {
+        this.#push(from, to, depth + 4, NEW)
+        return
+      }
       this.#order.subarray(from, to).sort()
     }
     this.#push(from, to, depth, SORTED)
+  }
+
+  #haveOneDigit(from: number, to: number): boolean {
+    const halves = this.#halves
+    const digit = halves[from * 2 + 1]
+    for (let i = from + 1; i < to; i++) if (halves[i * 2 + 1] !== digit) return false
+    return true
   }
 
   /** Brings entries of near digits together, in ranges that ascend. */
