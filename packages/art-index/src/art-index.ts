@@ -10,10 +10,13 @@ import { applyDelete } from './delete.js'
 import { deletePrefix } from './delete-prefix.js'
 import { MATCH, type Outcome } from './descent.js'
 import { disorderOf, orderFrame } from './frame-order.js'
+import { forkPath } from './fork-path.js'
 import type { FrameSource } from './frame-source.js'
 import { freeNextUnlinked } from './free-unlinked.js'
+import type { IndexView } from './index-view.js'
 import { sameBytes } from './key-words.js'
 import {
+  BIRTH,
   BUMP_UNITS,
   CROSSING,
   ENTRY_BYTES,
@@ -46,6 +49,7 @@ import {
   NONE,
   TERMINAL_REF,
 } from './node-search.js'
+import { LiveViews } from './live-views.js'
 import { movePrefix } from './move-prefix.js'
 import { restBoundBytes } from './prefix-bound.js'
 import { ADDED, applyPut, NO_ROOM } from './put.js'
@@ -59,10 +63,18 @@ export interface ArtIndexOptions {
   readonly usableFrameBytes?: number
   /** The byte at whose places frames are preferably split. Default `/`. */
   readonly delimiter?: number
-  /** For `attach`: what {@link ArtIndex.unlinked} held when the image was made. */
+  /**
+   * For `attach`: what {@link ArtIndex.unlinked} held when the image was made, as roots of subtrees and as frames alone. The
+   * views of then are gone, so all of it is to be given back.
+   */
   readonly unlinked?: Iterable<BlobId>
+  readonly superseded?: Iterable<BlobId>
+  /** For `attach`: {@link ArtIndex.epoch} when the image was made. */
+  readonly epoch?: number
 }
 
+const FIRST_EPOCH = 1
+const DELIMITER = 0x2f
 /** A put that needs more rounds of making room than this shows a defect. */
 const MAX_ROUNDS = 16
 /** A node at or below this ref cannot reach the end of its frame: the largest body and the longest key lie before it. */
@@ -76,7 +88,6 @@ const NO_BYTES = new Uint8Array(0)
  */
 export class ArtIndex implements ArtIndexContract {
   readonly source: FrameSource
-  readonly rootId: BlobId
   readonly usableBytes: number
   readonly key: Uint8Array
   /** The memory of {@link key} as words; what lies behind a key does not matter. */
@@ -92,44 +103,92 @@ export class ArtIndex implements ArtIndexContract {
   readonly #foundFrames: ValueFrames
   readonly #coldLeaf = new ColdLeaf()
 
-  private constructor(source: FrameSource, rootId: BlobId, options: ArtIndexOptions) {
+  private constructor(tree: Tree) {
+    const { source } = tree
     if (source.slab.frameBytes !== FRAME_BYTES) {
       throw new HoltError(
         'HOLT_INVALID_ARGUMENT',
         `the slab's slots have ${String(source.slab.frameBytes)} bytes; frames of ${String(FRAME_BYTES)} are wanted`,
       )
     }
-    const tree = new Tree(source, rootId, usableBytesOf(options), options.delimiter ?? 0x2f)
     this.source = source
-    this.rootId = rootId
     this.usableBytes = tree.usableBytes
     this.key = tree.keyBytes.subarray(0, MAX_INDEX_KEY_BYTES)
     this.keyWords = tree.keyWords
     this.#tree = tree
     this.#foundFrames = new ValueFrames(source)
-    for (const id of options.unlinked ?? []) tree.unlinked.add(id)
   }
 
   /** A new, empty tree: allocates its root frame. Throws `HOLT_INVALID_ARGUMENT` on options out of range. */
   static create(source: FrameSource, options: ArtIndexOptions = {}): ArtIndex {
-    usableBytesOf(options)
+    const usableBytes = usableBytesOf(options)
     const rootId = source.allocate()
     const slot = source.writable(rootId)
-    const { u16, u32 } = source.slab.segmentOf(slot)
+    const { u16, u32, f64 } = source.slab.segmentOf(slot)
     const base = source.slab.offsetOf(slot)
     u32[(base + BUMP_UNITS) >>> 2] = FIRST_REF
     u16[(base + ENTRY_COUNT) >>> 1] = 1
     u16[(base + ENTRY_HIGH_WATER) >>> 1] = 1
-    return new ArtIndex(source, rootId, options)
+    const views = new LiveViews(options.epoch ?? FIRST_EPOCH)
+    f64[(base + BIRTH) >>> 3] = views.epoch
+    source.rootMoved?.(rootId)
+    return new ArtIndex(new Tree(source, rootId, usableBytes, options.delimiter ?? DELIMITER, views))
   }
 
   /** The tree whose root frame is `rootId`. Throws `HOLT_INVALID_ARGUMENT` on options out of range. */
   static attach(source: FrameSource, rootId: BlobId, options: ArtIndexOptions = {}): ArtIndex {
-    return new ArtIndex(source, rootId, options)
+    const views = new LiveViews(options.epoch ?? FIRST_EPOCH)
+    const tree = new Tree(source, rootId, usableBytesOf(options), options.delimiter ?? DELIMITER, views)
+    source.rootMoved?.(rootId)
+    for (const id of options.unlinked ?? []) tree.unlinked.addRoot(id, views.epoch)
+    for (const id of options.superseded ?? []) tree.unlinked.addSingle(id, views.epoch)
+    return new ArtIndex(tree)
+  }
+
+  /** The root frame. Another one after a change under a view: never keep it. */
+  get rootId(): BlobId {
+    return this.#tree.rootId
+  }
+
+  /** For an index over another thread's frames, which says where the root is now. */
+  followRoot(id: BlobId): void {
+    this.#tree.setRoot(id)
   }
 
   get changes(): number {
     return this.#tree.changes
+  }
+
+  /**
+   * Takes a view of the tree as it is now. `seq` is the commit seq of its newest change: at or above every version that a
+   * `put` was given, and not below that of an older view.
+   */
+  view(seq: number): IndexView {
+    const tree = this.#tree
+    const view = tree.views.take(tree.rootId, seq)
+    const { source, rootId, usableBytes, delimiter } = tree
+    const index = new ArtIndex(new Tree(source, rootId, usableBytes, delimiter, LiveViews.ofView(view), tree))
+    let isOpen = true
+    return {
+      index,
+      seq,
+      get isOpen() {
+        return isOpen
+      },
+      close: () => {
+        isOpen = false
+        if (tree.views.close(view)) tree.unlinked.release(view)
+      },
+    }
+  }
+
+  get openViews(): number {
+    return this.#tree.views.count
+  }
+
+  /** Counts the views that were ever taken. Belongs to the tree's state, as its frames are stamped with it. */
+  get epoch(): number {
+    return this.#tree.views.epoch
   }
 
   /**
@@ -382,6 +441,7 @@ export class ArtIndex implements ArtIndexContract {
     if (isSlabMemory(tree.source, source)) value.copyAside()
     for (let round = 0; round < MAX_ROUNDS; round++) {
       const outcome = this.#descend(keyLength)
+      if (tree.views.newest !== 0) forkPath(tree)
       const result = applyPut(tree, outcome, keyLength, value, version)
       if (result !== NO_ROOM) {
         tree.changes++
@@ -399,6 +459,7 @@ export class ArtIndex implements ArtIndexContract {
     const tree = this.#tree
     this.#checkKey(keyLength)
     if (this.#descend(keyLength) !== MATCH) return false
+    if (tree.views.newest !== 0) forkPath(tree)
     applyDelete(tree, keyLength)
     tree.changes++
     return true
@@ -444,8 +505,8 @@ export class ArtIndex implements ArtIndexContract {
     return new BulkLoad(this.#tree, prefix, version)
   }
 
-  freeNextUnlinked(): void {
-    freeNextUnlinked(this.#tree)
+  freeNextUnlinked(): boolean {
+    return freeNextUnlinked(this.#tree)
   }
 
   /**

@@ -200,10 +200,10 @@ export class BulkLoad {
     return true
   }
 
-  /** Gives all up: its frames are unlinked, as {@link Tree.unlinked} tells. Nothing after {@link finish}. */
+  /** Gives all up: its frames, which no view has seen, are unlinked, as {@link Tree.unlinked} tells. Nothing after {@link finish}. */
   abandon(): void {
     if (this.#ended) return
-    for (const id of this.#roots) this.#tree.unlinked.add(id)
+    for (const id of this.#roots) this.#tree.unlinked.addRoot(id, this.#tree.views.epoch)
     this.#tree.changes++
     this.#end()
   }

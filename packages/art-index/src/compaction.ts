@@ -3,6 +3,7 @@ import { HoltError } from '@holt/errors'
 import { compactFrame, isCompact } from './compact-frame.js'
 import type { CompactionPass } from './compaction-pass.js'
 import { PATH_ID } from './descent.js'
+import { isSeenByView } from './fork-path.js'
 import { usedUnits, wasteUnits } from './frame-allocator.js'
 import { frameBase, segmentOf } from './frame-views.js'
 import { FIRST_REF } from './layout.js'
@@ -37,8 +38,8 @@ export function noticeShrinking(tree: Tree, id: BlobId, keyLength: number, befor
 
 /**
  * Does one piece of compaction: for the oldest candidate that deletes have left, else, when a pass is given, for the
- * pass's next frame. False: there is nothing left to do. Throws `HOLT_INVALID_ARGUMENT` for a budget out of range, and
- * what `FrameSource.fault` throws, having changed nothing.
+ * pass's next frame. What an open view sees stays as it is. False: there is nothing left to do. Throws
+ * `HOLT_INVALID_ARGUMENT` for a budget out of range, and what `FrameSource.fault` throws, having changed nothing.
  */
 export function compactStep(tree: Tree, pass: CompactionPass | undefined, budget: CompactionBudget): boolean {
   const frames = budget.frames ?? DEFAULT_FRAMES
@@ -64,7 +65,7 @@ export function compactStep(tree: Tree, pass: CompactionPass | undefined, budget
   }
   // The tries may have faulted others in, and this one out.
   if (!(tree.source.pageTable[id] > 0)) tree.source.fault(id)
-  if (!isCompact(tree, id)) compactFrame(tree, id)
+  if (!isSeenByView(tree, id) && !isCompact(tree, id)) compactFrame(tree, id)
   pass.finish(tree, id, liveUnits(tree, id))
   return true
 }
@@ -84,6 +85,7 @@ function compactCandidate(tree: Tree, maxAbsorbed: number): boolean {
     if (repackChildren(tree, id, options, new Map()) >= 0) return true
   }
   const id = descent.at(last, PATH_ID) as BlobId
+  if (isSeenByView(tree, id)) return false
   const slot = source.pageTable[id]
   const views = segmentOf(source, slot)
   const base = frameBase(source, slot)

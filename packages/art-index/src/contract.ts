@@ -70,15 +70,18 @@ export interface ArtIndexContract {
    * to make it tight is spent only where it exceeds `enoughBytes`. Throws as `FrameSource.fault` does.
    */
   restBoundBytes(prefixLength: number, enoughBytes?: number): number
-  /** Roots of unlinked subtrees of frames. They belong to the tree's state: an image without them leaks them. */
+  /**
+   * Frames that the tree has let go of, alone or as roots of subtrees. They belong to the tree's state: an image without them
+   * leaks them.
+   */
   readonly unlinked: UnlinkedFrames
   /** Roots of what bulk loads under way have built, which no tree reaches yet. An image names them as unlinked, or leaks them. */
   readonly building: readonly BlobId[]
   /**
-   * Gives `unlinked.next` back; its child frames take its place. Throws as `FrameSource.fault` does when that frame is
-   * absent, having changed nothing.
+   * Gives `unlinked.next` back; its child frames take its place. False when it was not given back, as a view turned out to see
+   * it. Throws as `FrameSource.fault` does when that frame is absent, having changed nothing.
    */
-  freeNextUnlinked(): void
+  freeNextUnlinked(): boolean
 
   /** Goes up with every change of the tree: a cursor that paused compares it. */
   readonly changes: number

@@ -4,6 +4,7 @@ import { corruptNode } from './corruption.js'
 import { dropCrossing, unlinkUpwards } from './delete.js'
 import { PATH_CROSSING, PATH_ENTRY, PATH_ID } from './descent.js'
 import { unchain } from './entry-chain.js'
+import { birthOf, forkPath } from './fork-path.js'
 import { freeUnits } from './frame-allocator.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
 import {
@@ -44,13 +45,15 @@ export function deletePrefix(tree: Tree, prefixLength: number): boolean {
 export function unlinkPlace(tree: Tree, prefixLength: number, ref: number): void {
   const { source, descent } = tree
   let frame = descent.frames - 1
-  const id = descent.at(frame, PATH_ID) as BlobId
-  const held = source.pageTable[id]
+  const held = source.pageTable[descent.at(frame, PATH_ID)]
   const entries = segmentOf(source, held).u16[(frameBase(source, held) + ENTRY_COUNT) >>> 1]
   const isWholeFrame = frame > 0 && descent.nodeCount === 0 && entries === 1
+  // What goes as a whole is not changed.
+  if (tree.views.newest !== 0) forkPath(tree, isWholeFrame ? frame : frame + 1)
+  const id = descent.at(frame, PATH_ID) as BlobId
   const before = liveUnits(tree, id)
   if (isWholeFrame) {
-    tree.unlinked.add(id)
+    tree.unlinked.addRoot(id, birthOf(source, id))
     frame--
     unlinkCrossing(tree, frame, prefixLength)
   } else {
@@ -100,7 +103,7 @@ export function freeSubtree(
     const word = u32[node]
     const type = word & 7
     if (type === CROSSING) {
-      if (andBelow) tree.unlinked.add(u32[node + 1] as BlobId)
+      if (andBelow) tree.unlinked.addRoot(u32[node + 1] as BlobId)
       dropCrossing(views, base, entry, next)
       continue
     }
@@ -113,7 +116,7 @@ export function freeSubtree(
         unchain(views, base, entry, next)
         if (andBelow) {
           tree.oldFrames.take(u32, node, id, next)
-          tree.oldFrames.free()
+          tree.letGoOfOldFrames()
         }
       }
     } else if (type >= LEAF && type <= NODE256) {

@@ -50,7 +50,7 @@ export function applyDelete(tree: Tree, keyLength: number): void {
   views.f64[(stats + ENTRY_VALUE_BYTES) >>> 3] -= isLarge ? tree.oldFrames.lengthBytes : word >>> 16
   if (isLarge) {
     unchain(views, base, entry, descent.ref)
-    tree.oldFrames.free()
+    tree.letGoOfOldFrames()
   }
   freeUnits(views, base, descent.ref, unitsOfWord(word))
   unlinkUpwards(tree, frame, keyLength)

@@ -1,18 +1,20 @@
 import type { BlobId } from '@holt/blob-buf-pool'
 import { compactFrame } from './compact-frame.js'
+import { isSeenByView } from './fork-path.js'
 import { frameBase, type FrameViews, segmentOf } from './frame-views.js'
 import { BUMP_UNITS, ENTRY_COUNT, FIRST_REF, ORDERED_UNITS } from './layout.js'
 import type { Tree } from './tree.js'
 
 /**
  * Part of a resident frame's nodes, 0 to 1, that came since its nodes were laid out depth first: a walk finds those wherever
- * there was room. A walk reads memory in order where nodes lie in order. 0 for a frame of a large value.
+ * there was room. A walk reads memory in order where nodes lie in order. 0 for a frame of a large value, and for one that an
+ * open view sees, which stays as it is.
  */
 export function disorderOf(tree: Tree, id: BlobId): number {
   const slot = tree.source.pageTable[id]
   const { u16, u32 }: FrameViews = segmentOf(tree.source, slot)
   const base = frameBase(tree.source, slot)
-  if (u16[(base + ENTRY_COUNT) >>> 1] === 0) return 0
+  if (u16[(base + ENTRY_COUNT) >>> 1] === 0 || isSeenByView(tree, id)) return 0
   const units = u32[(base + BUMP_UNITS) >>> 2] - FIRST_REF
   if (units <= 0) return 0
   const ordered = Math.max(0, u32[(base + ORDERED_UNITS) >>> 2] - FIRST_REF)

@@ -45,6 +45,8 @@ export interface FrameSource {
    * asks fills it now, and nothing else will be written to it for a while; only a hint.
    */
   allocate(isWrittenOnce?: boolean): BlobId
+  /** The tree begins in this frame from now on. For a source whose frames other threads read along. */
+  rootMoved?(id: BlobId): void
   /** Gives a frame up, resident or not. Its id is not handed out again before no durable image names it. */
   free(id: BlobId): void
 }

@@ -3,6 +3,7 @@ import { HoltError } from '@holt/errors'
 import { compactFrame } from './compact-frame.js'
 import { EMPTY, NO_CHILD, NO_TERMINAL, MATCH, PATH_ENTRY, PATH_ID, type Outcome } from './descent.js'
 import { addToChain, chainLinks } from './entry-chain.js'
+import { forkPath } from './fork-path.js'
 import { allocateUnits, hasRoom, wasteUnits } from './frame-allocator.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
 import {
@@ -39,15 +40,16 @@ const ROOM_SHARE = 8
  * frame at that place if they fit, else into a fresh one. Every frame of the way is resident.
  */
 export function graft(tree: Tree, prefixLength: number, piece: MovingPiece): void {
-  const { source, rootId, keyBytes, keyWords, descent } = tree
+  const { source, keyBytes, keyWords, descent } = tree
   const longestKey = Math.min(prefixLength + piece.restBoundBytes, tree.maxKeyBytes)
   // Behind the prefix, so that the whole path lies in one piece. No key of the tree is longer.
   if (piece.child !== 0) keyBytes.set(piece.tail.subarray(0, piece.tailBytes), prefixLength)
   /** The whole path lies below the named entry already. */
   let isPathBelow = false
   for (let round = 0; round < MAX_ROUNDS; round++) {
-    const outcome = descent.run(source, rootId, keyBytes, keyWords, prefixLength)
+    const outcome = descent.run(source, tree.rootId, keyBytes, keyWords, prefixLength)
     if (outcome === MATCH || outcome === NO_TERMINAL) break
+    if (tree.views.newest !== 0) forkPath(tree)
     // Where `to` parts from every other key. No way of making room changes that depth.
     const above = outcome === EMPTY ? 0 : descent.depth + (outcome === NO_CHILD ? 0 : descent.common) + 1
     if (piece.child === 0) {

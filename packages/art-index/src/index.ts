@@ -21,6 +21,7 @@ export {
   MAX_VALUE_FRAMES,
   MIN_USABLE_BYTES,
 } from './layout.js'
+export type { IndexView } from './index-view.js'
 export { longestPrefix, NO_PREFIX } from './longest-prefix.js'
 export { countPrefix, isPrefixEmpty } from './prefix-count.js'
 export type { PrefixCount } from './prefix-count.js'

@@ -16,7 +16,7 @@ import { ENVELOPE_BYTES, FRAME_BYTES, FRAME_UNIT_BYTES, PAGE_BYTES, USED_UNITS }
  *   654  entryHighWater u16   one more than the highest entry number ever used since compaction
  *   656  compactions    u32
  *   660  orderedUnits   u32   nodes before this unit were laid out depth first; those behind have come since. 0: none was
- *   664  reserved       8 B
+ *   664  birth          f64   epoch of the tree when the frame was made, see live-views.ts; 0 in a frame of a value
  *   672  entry table    206 × 16 B
  *  3968  free lists     64 × u16: head of the list of free blocks of (index + 1) units; 0 is empty.
  *                       A free block's first u16 is the next block's ref.
@@ -91,6 +91,7 @@ export const ENTRY_COUNT = ENVELOPE_BYTES + 12
 export const ENTRY_HIGH_WATER = ENVELOPE_BYTES + 14
 export const COMPACTIONS = ENVELOPE_BYTES + 16
 export const ORDERED_UNITS = ENVELOPE_BYTES + 20
+export const BIRTH = ENVELOPE_BYTES + 24
 export const ENTRY_TABLE = ENVELOPE_BYTES + 32
 export const ENTRY_BYTES = 16
 export const MAX_ENTRIES = 206

@@ -3,6 +3,7 @@ import { HoltError } from '@holt/errors'
 import { unlinkUpwards, dropCrossing } from './delete.js'
 import { deletePrefix, freeSubtree, unlinkCrossing } from './delete-prefix.js'
 import { type Descent, NO_CHILD, PATH_DEPTH, PATH_ENTRY, PATH_ID } from './descent.js'
+import { forkPath } from './fork-path.js'
 import { hasRoom } from './frame-allocator.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
 import { pathBytesOf, replaceFront, unitsWithPath } from './front-path.js'
@@ -37,6 +38,7 @@ export function movePrefix(tree: Tree, from: Uint8Array, to: Uint8Array): boolea
   deletePrefix(tree, to.length)
   setKey(tree, from)
   locatePrefix(tree, from.length, place)
+  if (tree.views.newest !== 0) forkPath(tree)
   if (!linkAnew(tree, from, to)) {
     setKey(tree, to)
     graft(tree, to.length, piece)

@@ -3,6 +3,7 @@ import { HoltError } from '@holt/errors'
 import { type AbsorbedFrames, copySubtree } from './copy-subtree.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
 import {
+  BIRTH,
   BUMP_UNITS,
   bodyBytes,
   CROSSING,
@@ -24,8 +25,9 @@ import type { Tree } from './tree.js'
 export function allocateFrame(tree: Tree, entries: number, isWrittenOnce = false): BlobId {
   const id = tree.source.allocate(isWrittenOnce)
   const slot = tree.source.pageTable[id]
-  const { u16, u32 } = segmentOf(tree.source, slot)
+  const { u16, u32, f64 } = segmentOf(tree.source, slot)
   const base = frameBase(tree.source, slot)
+  f64[(base + BIRTH) >>> 3] = tree.views.epoch
   u32[(base + BUMP_UNITS) >>> 2] = FIRST_REF
   u16[(base + ENTRY_COUNT) >>> 1] = entries
   u16[(base + ENTRY_HIGH_WATER) >>> 1] = entries

@@ -196,7 +196,7 @@ function overwrite(
   }
   writeLeaf(views, base, ref, tree.keyWords, keyLength - restLength, restLength, stored, version)
   if (isLarge) markLarge(views, base, entry, ref)
-  if (oldFrames.count !== 0) oldFrames.free()
+  if (oldFrames.count !== 0) tree.letGoOfOldFrames()
   if (!inPlace && stored.length < heldBytes) {
     const won = leafUnits(restLength, heldBytes) - leafUnits(restLength, stored.length)
     noticeShrinking(tree, id, keyLength, liveUnits(tree, id) + won)

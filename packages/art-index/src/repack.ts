@@ -1,5 +1,6 @@
 import type { BlobId } from '@holt/blob-buf-pool'
 import { compactFrame } from './compact-frame.js'
+import { isSeenByView } from './fork-path.js'
 import { usedUnits, wasteUnits } from './frame-allocator.js'
 import { frameBase, segmentOf } from './frame-views.js'
 import { FIRST_REF } from './layout.js'
@@ -54,11 +55,12 @@ export function liveUnits(tree: Tree, id: number): number {
  * it saved, -1 when it did nothing. Does one such thing at a time; repeating it comes to an end, since no step adds a
  * frame, and one that frees none moves a good part of a frame down.
  *
- * Children that are neither resident nor `known` are left alone; those it makes become known. Throws what
+ * What an open view sees is left alone, and children that are neither resident nor `known`; those it makes become known. Throws what
  * `FrameSource.fault` throws, having changed nothing: then the frame must be resident again before the next call.
  */
 export function repackChildren(tree: Tree, id: BlobId, options: RepackOptions, known: KnownUnits): number {
   const { source } = tree
+  if (isSeenByView(tree, id)) return -1
   const slot = source.pageTable[id]
   const views = segmentOf(source, slot)
   const base = frameBase(source, slot)
@@ -72,7 +74,9 @@ export function repackChildren(tree: Tree, id: BlobId, options: RepackOptions, k
     const child = views.u32[nodeAt(base, ref) + 1]
     if (seen.has(child)) continue
     seen.add(child)
-    const units = source.pageTable[child] > 0 ? liveUnits(tree, child) : known.get(child)
+    const isResident = source.pageTable[child] > 0
+    if (isResident && isSeenByView(tree, child)) continue
+    const units = isResident ? liveUnits(tree, child) : known.get(child)
     if (units === undefined || units * 100 > maxUnits * UNDER_FULL) continue
     children.push({ id: child, units, node: sizes.parent[ref] })
   }
@@ -126,6 +130,7 @@ export function repackChildren(tree: Tree, id: BlobId, options: RepackOptions, k
     sinks: boolean,
   ): boolean {
     makeResident(owner, parent, group)
+    for (const child of group) if (isSeenByView(owner, child.id)) return false
     absorbed.clear()
     for (const child of group) absorbed.add(owner, child.id)
     if (sizes.crossingPrefixBytes + absorbed.crossingPrefixBytes > owner.maxCrossingPrefixBytes) return false

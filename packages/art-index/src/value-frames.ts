@@ -36,6 +36,8 @@ export class ValueFrames {
   /** 0: there is no large value. */
   count = 0
   lengthBytes = 0
+  /** After {@link take}: the leaf's. */
+  version = 0
   /** After {@link write}: what the leaf holds instead of the value. Its chain links are yet to be set. */
   readonly descriptor = new ValueSource()
   readonly #words = new Uint32Array((DESCRIPTOR_BYTES >>> 2) + MAX_VALUE_FRAMES)
@@ -79,6 +81,7 @@ export class ValueFrames {
     }
     this.count = count
     this.lengthBytes = lengthBytes
+    this.version = u32[node + 1] + (u32[node + 2] & 0x1f_ffff) * 0x1_0000_0000
   }
 
   /**

@@ -1,6 +1,7 @@
 import { type BlobId, PAGE_BYTES } from '@holt/blob-buf-pool'
 import { chainLinks } from './entry-chain.js'
 import {
+  BIRTH,
   BUMP_UNITS,
   CROSSING,
   DEAD_UNITS,
@@ -78,6 +79,7 @@ export type ReportProblem = (blob: BlobId, ref: number, what: string) => void
 export class FrameVerifier {
   readonly #reader: FrameReader
   readonly #usableBytes: number
+  readonly #epoch: number
   readonly #report: ReportProblem
   /** Per unit: whether a node or a free block has it. */
   readonly #taken: Uint8Array
@@ -90,9 +92,11 @@ export class FrameVerifier {
   // Nodes yet to visit: ref, bytes of the path to it, parent node.
   readonly #pending: number[] = []
 
-  constructor(reader: FrameReader, usableBytes: number, report: ReportProblem) {
+  /** @param epoch - no frame was born later */
+  constructor(reader: FrameReader, usableBytes: number, epoch: number, report: ReportProblem) {
     this.#reader = reader
     this.#usableBytes = usableBytes
+    this.#epoch = epoch
     this.#report = report
     this.#taken = new Uint8Array(reader.frameBytes / UNIT_BYTES)
     this.#chainOf = new Uint8Array(reader.frameBytes / UNIT_BYTES)
@@ -100,7 +104,7 @@ export class FrameVerifier {
 
   /** The frame in the reader's view. `depths` says which entries have a crossing, and how long the path to each is. */
   verify(blob: BlobId, isRoot: boolean, depths: readonly (number | undefined)[]): FrameFacts {
-    const { base, u16, u32 } = this.#reader
+    const { base, u16, u32, f64 } = this.#reader
     this.#blob = blob
     this.#taken.fill(0)
     this.#crossingPrefixBytes = 0
@@ -117,6 +121,13 @@ export class FrameVerifier {
       this.#problem(
         0,
         `nodes are said to be in order up to unit ${String(orderedUnits)}, behind their end at ${String(this.#bumpUnits)}`,
+      )
+
+    const birth = f64[(base + BIRTH) >>> 3]
+    if (!(birth >= 1 && birth <= this.#epoch && Number.isSafeInteger(birth)))
+      this.#problem(
+        0,
+        `the frame says it was made in epoch ${String(birth)}; up to ${String(this.#epoch)} is possible`,
       )
 
     let liveUnits = 0

@@ -11,6 +11,7 @@ import {
   VALUE_PART,
 } from './layout.js'
 import { FrameReader, type ReadableTree } from './readable-tree.js'
+import type { UnlinkedFrames } from './unlinked-frames.js'
 import { bytesPerFrame } from './value-frames.js'
 import { type FoundCrossing, type FoundLargeValue, type FrameFacts, FrameVerifier } from './verify-frame.js'
 
@@ -48,8 +49,10 @@ export interface VerifyReport {
 export interface VerifiableTree extends ReadableTree {
   /** Bytes of each frame that may be in use. Default all of a frame. */
   readonly usableBytes?: number
-  /** Roots of unlinked subtrees of frames. Default none. */
-  readonly unlinked?: Iterable<BlobId>
+  /** What the tree has let go of. Default nothing. */
+  readonly unlinked?: Pick<UnlinkedFrames, 'roots' | 'singles'>
+  /** No frame was born later. Default: whenever they were. */
+  readonly epoch?: number
   /** Roots of what bulk loads under way have built. Default none. */
   readonly building?: Iterable<BlobId>
 }
@@ -95,7 +98,12 @@ export function* verifySteps(tree: VerifiableTree): Generator<BlobId, VerifyRepo
     if (problems.length < MAX_PROBLEMS) problems.push({ blobId, ref, what })
     else problemsLeftOut++
   }
-  const verifier = new FrameVerifier(reader, tree.usableBytes ?? reader.frameBytes, report)
+  const verifier = new FrameVerifier(
+    reader,
+    tree.usableBytes ?? reader.frameBytes,
+    tree.epoch ?? Number.MAX_SAFE_INTEGER,
+    report,
+  )
   const parents = new Map<BlobId, Parent>()
   const facts = new Map<BlobId, FrameFacts>()
   const queue: BlobId[] = [tree.rootId]
@@ -177,7 +185,8 @@ export function* verifySteps(tree: VerifiableTree): Generator<BlobId, VerifyRepo
   const blobIds = [...queue.filter((blob) => facts.has(blob)), ...valueBlobs]
   const unlinkedBlobIds = verifyUnlinked(
     reader,
-    [...(tree.unlinked ?? []), ...(tree.building ?? [])],
+    [...(tree.unlinked?.roots() ?? []), ...(tree.building ?? [])],
+    [...(tree.unlinked?.singles() ?? [])],
     new Set(blobIds),
     report,
   )
@@ -252,10 +261,14 @@ function* verifyValues(
   return readable
 }
 
-/** Unlinked subtrees share no frame with the tree, and none is named twice but by the crossings of one frame. */
+/**
+ * Unlinked subtrees share no frame with the tree, and none is named twice but by the crossings of one frame. What is unlinked
+ * alone belongs to neither.
+ */
 function verifyUnlinked(
   reader: FrameReader,
   roots: Iterable<BlobId>,
+  singles: Iterable<BlobId>,
   reached: ReadonlySet<BlobId>,
   report: (blob: BlobId, ref: number, what: string) => void,
 ): BlobId[] {
@@ -275,6 +288,11 @@ function verifyUnlinked(
       const above = parent === undefined ? '' : `, a child of blob ${String(parent)},`
       report(blob, 0, `the unlinked frame${above} cannot be read: ${error.message}`)
     }
+  }
+  for (const blob of singles) {
+    if (reached.has(blob)) report(blob, 0, 'unlinked alone, though the tree reaches it')
+    if (parentOf.has(blob)) report(blob, 0, 'unlinked in more than one place')
+    parentOf.set(blob, undefined)
   }
   return [...parentOf.keys()]
 }

@@ -50,6 +50,7 @@ class Frame {
   finish(): void {
     const { u16, u32, f64 } = this.views
     u32[(this.base + layout.BUMP_UNITS) >>> 2] = this.bump
+    f64[(this.base + layout.BIRTH) >>> 3] = 1
     u16[(this.base + layout.ENTRY_COUNT) >>> 1] = this.entries.length
     u16[(this.base + layout.ENTRY_HIGH_WATER) >>> 1] = this.entries.length
     this.entries.forEach((entry, number) => {

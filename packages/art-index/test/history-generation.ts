@@ -1,7 +1,7 @@
 import { MAX_USABLE_BYTES, MIN_USABLE_BYTES } from '../src/index.js'
 import { HISTORY_KEYS } from './history-keys.js'
 import type { HistoryOperation, HistorySetting, IndexHistory } from './history-operation.js'
-import { CURSORS, HistoryPlayer } from './history-player.js'
+import { CURSORS, HistoryPlayer, VIEWS } from './history-player.js'
 import { type KeyMaker, randomCursorOptions } from './keys.js'
 import { Random } from './random.js'
 
@@ -55,6 +55,7 @@ class HistoryDraw {
   /** Above so many keys more are deleted than put. */
   readonly #mostKeys: number
   readonly #largestValue: number
+  readonly #hasViews: boolean
   #percentDelete = 20
   #drawn = 0
 
@@ -69,6 +70,7 @@ class HistoryDraw {
       MAX_USABLE_BYTES,
     ])
     this.setting = { usableFrameBytes, moveOnWrite: random.chance(50) }
+    this.#hasViews = random.chance(60)
     this.#longestKey = Math.min(4_100, (usableFrameBytes - 4_096) >>> 5)
     this.#makers = random.chance(80) ? [random.pick(KINDS)] : [random.pick(KINDS), random.pick(KINDS)]
     this.#mostKeys = random.pick([60, 300, 300, 1_000, 2_500])
@@ -81,6 +83,7 @@ class HistoryDraw {
       const many = player.map.size > this.#mostKeys
       this.#percentDelete = many ? random.pick([60, 85]) : random.pick([2, 5, 10, 20, 50])
     }
+    if (this.#hasViews && random.chance(3)) return this.#view(player)
     const dice = random.below(1_000)
     if (dice < 560) return random.chance(this.#percentDelete) ? this.#delete(player) : this.#put(player)
     if (dice < 580) return { kind: 'longestPrefix', query: this.#query(player) }
@@ -104,6 +107,16 @@ class HistoryDraw {
       return { kind: 'evict', percent, seed: random.below(2 ** 30), mayBlock: random.chance(50) }
     }
     return { kind: 'attach' }
+  }
+
+  #view(player: HistoryPlayer): HistoryOperation {
+    const random = this.#random
+    const view = random.below(VIEWS)
+    const dice = random.below(10)
+    if (dice < 3) return { kind: 'view', view }
+    if (dice < 5) return { kind: 'closeView', view }
+    const limit = random.pick([1, 4, 20, 1e9])
+    return { kind: 'readView', view, key: this.#key(player, 70), options: this.#range(player), limit }
   }
 
   #put(player: HistoryPlayer): HistoryOperation {

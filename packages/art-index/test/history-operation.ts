@@ -18,11 +18,21 @@ export type HistoryOperation =
   | { readonly kind: 'advance'; readonly cursor: number; readonly entries: number }
   /** Another cursor takes its place, by nothing but the last entry. */
   | { readonly kind: 'resume'; readonly cursor: number }
+  /** A view takes this number; the one that had it is closed first. */
+  | { readonly kind: 'view' | 'closeView'; readonly view: number }
+  /** A lookup and a walk in a view, and some steps more of a cursor that stays open as long as it. */
+  | {
+      readonly kind: 'readView'
+      readonly view: number
+      readonly key: string
+      readonly options: CursorOptions
+      readonly limit: number
+    }
   | { readonly kind: 'compact'; readonly steps: number; readonly frames: number; readonly fill: number }
   | { readonly kind: 'giveBack'; readonly frames: number }
   /** Frames leave memory; unless `mayBlock`, what misses one throws until it was brought back. */
   | { readonly kind: 'evict'; readonly percent: number; readonly seed: number; readonly mayBlock: boolean }
-  /** Another index takes over the frames, by nothing but the root and the unlinked ones. */
+  /** Another index takes over the frames, by nothing but the root, the unlinked ones and the epoch. Views end. */
   | { readonly kind: 'attach' }
   | { readonly kind: 'verify' }
 
@@ -63,6 +73,13 @@ export function describeOperation(operation: HistoryOperation): string {
       return `advance cursor ${String(operation.cursor)} by ${String(operation.entries)}`
     case 'resume':
       return `resume cursor ${String(operation.cursor)}`
+    case 'view':
+    case 'closeView':
+      return `${kind} ${String(operation.view)}`
+    case 'readView': {
+      const { view, key, options, limit } = operation
+      return `read view ${String(view)} at ${hex(key)}, ${describeOptions(options)}, at most ${String(limit)}`
+    }
     case 'compact':
       return `compact ${String(operation.steps)} steps of ${String(operation.frames)} frames to ${String(operation.fill)}`
     case 'giveBack':

@@ -8,6 +8,7 @@ import {
   type CursorStep,
   END,
   FrameAbsent,
+  type IndexView,
   isPrefixEmpty,
   KEY,
   longestPrefix,
@@ -26,6 +27,7 @@ const SLOTS = 2_000
 /** Bytes behind the usable part of each slot, and before its header, that nobody may write. */
 const GUARD_BYTES = 640
 export const CURSORS = 3
+export const VIEWS = 4
 
 interface OpenCursor {
   readonly cursor: Cursor
@@ -33,6 +35,13 @@ interface OpenCursor {
   last: Pick<Listed, 'kind' | 'key'> | undefined
   step: CursorStep
   ended: boolean
+}
+
+/** A view, and what it has to show for as long as it is open. */
+interface OpenView {
+  readonly view: IndexView
+  readonly map: SortedMap<Uint8Array>
+  readonly open: OpenCursor
 }
 
 /** What a history, or many, went through. */
@@ -47,6 +56,8 @@ export interface HistoryCounts {
   framesGivenBack: number
   absences: number
   entriesAfterChanges: number
+  viewsTaken: number
+  mostHeld: number
 }
 
 export function noCounts(): HistoryCounts {
@@ -61,6 +72,8 @@ export function noCounts(): HistoryCounts {
     framesGivenBack: 0,
     absences: 0,
     entriesAfterChanges: 0,
+    viewsTaken: 0,
+    mostHeld: 0,
   }
 }
 
@@ -75,6 +88,7 @@ export class HistoryPlayer {
   readonly #setting: HistorySetting
   #index: ArtIndex
   readonly #cursors = new Map<number, OpenCursor>()
+  readonly #views = new Map<number, OpenView>()
   #pass = new CompactionPass()
   #version = 0
 
@@ -136,6 +150,16 @@ export class HistoryPlayer {
         this.#cursors.set(operation.cursor, { ...resumed, last, step })
         return
       }
+      case 'view':
+        this.#closeView(operation.view)
+        this.#takeView(operation.view)
+        return
+      case 'closeView':
+        this.#closeView(operation.view)
+        return
+      case 'readView':
+        this.#readView(operation.view, operation.key, operation.options, operation.limit)
+        return
       case 'compact':
         this.#compact(operation.steps, operation.frames, operation.fill)
         return
@@ -181,14 +205,13 @@ export class HistoryPlayer {
     same(wasThere, this.map.delete(key), 'a delete says that the key was there')
   }
 
-  #find(key: string): void {
-    const { index } = this
+  #find(key: string, index = this.#index, map = this.map): void {
     const bytes = bytesOf(key)
     const found = this.#unblocked(() => {
       index.key.set(bytes)
       return index.find(key.length)
     })
-    const expected = this.map.get(key)
+    const expected = map.get(key)
     same(found, expected !== undefined, 'find says that the key is there')
     if (expected === undefined) return
     same(index.foundVersion, expected.version, 'the version found')
@@ -292,9 +315,9 @@ export class HistoryPlayer {
     same(found, expected < 0 ? NO_PREFIX : expected, `the longest prefix of ${hex(query)}`)
   }
 
-  #scan(options: CursorOptions, limit: number): void {
-    const cursor = new Cursor(this.#index, options)
-    const expected = this.map.scan(options, limit)
+  #scan(options: CursorOptions, limit: number, index = this.#index, map = this.map): void {
+    const cursor = new Cursor(index, options)
+    const expected = map.scan(options, limit)
     for (const entry of expected)
       this.#expect(
         cursor,
@@ -309,14 +332,38 @@ export class HistoryPlayer {
       )
   }
 
-  #opened(options: CursorOptions): OpenCursor {
-    return { cursor: new Cursor(this.#index, options), options, last: undefined, step: END, ended: false }
+  #opened(options: CursorOptions, index = this.#index): OpenCursor {
+    return { cursor: new Cursor(index, options), options, last: undefined, step: END, ended: false }
+  }
+
+  #takeView(number: number): void {
+    const view = this.#index.view(this.#version)
+    const open = this.#opened({ reverse: number % 2 === 1 }, view.index)
+    this.#views.set(number, { view, map: this.map.clone(), open })
+    this.counts.viewsTaken++
+  }
+
+  #readView(number: number, key: string, options: CursorOptions, limit: number): void {
+    const there = this.#views.get(number)
+    if (there === undefined) return
+    const { view, map, open } = there
+    this.#find(key, view.index, map)
+    this.#scan(options, limit, view.index, map)
+    for (let i = 0; i < limit && !open.ended; i++) this.#advance(open, map)
+  }
+
+  #closeView(number: number): void {
+    const there = this.#views.get(number)
+    if (there === undefined) return
+    this.#scan({}, Infinity, there.view.index, there.map)
+    there.view.close()
+    this.#views.delete(number)
   }
 
   /** A cursor that paused goes on in the tree as it is now. */
-  #advance(open: OpenCursor): void {
+  #advance(open: OpenCursor, map = this.map): void {
     const { cursor, options, last } = open
-    const [expected] = this.map.scan(options, 1, last)
+    const [expected] = map.scan(options, 1, last)
     const step = this.#unblocked(() => cursor.next())
     this.counts.entriesAfterChanges++
     this.#expect(cursor, step, expected)
@@ -359,13 +406,16 @@ export class HistoryPlayer {
 
   #attach(): void {
     const { source } = this
-    const { rootId, unlinked } = this.#index
+    const { rootId, unlinked, epoch } = this.#index
     this.#index = ArtIndex.attach(source, rootId, {
       usableFrameBytes: this.#setting.usableFrameBytes,
-      unlinked: [...unlinked],
+      unlinked: unlinked.roots(),
+      superseded: unlinked.singles(),
+      epoch,
     })
     this.#pass = new CompactionPass()
     this.#cursors.clear()
+    this.#views.clear()
   }
 
   /** Every byte of every frame, every frame of the source, every entry in both directions. */
@@ -389,10 +439,29 @@ export class HistoryPlayer {
     same(statistics.valueFrames, report.valueFrames, 'value frames counted by statistics')
     this.#scan({}, Infinity)
     this.#scan({ reverse: true }, Infinity)
+    for (const view of this.#views.values()) this.#verifyView(view)
+    if (this.#views.size === 0) same(index.unlinked.heldCount, 0, 'frames held without a view')
     this.#checkGuards()
+    counts.mostHeld = Math.max(counts.mostHeld, index.unlinked.heldCount)
     counts.mostFrames = Math.max(counts.mostFrames, report.blobIds.length)
     counts.largeValues = Math.max(counts.largeValues, report.largeValues)
     counts.crossings = Math.max(counts.crossings, report.crossings)
+  }
+
+  /** The whole tree that a view shows: every byte of it, and that none of its frames was given back. */
+  #verifyView({ view, map }: OpenView): void {
+    const report = verifyTree(view.index)
+    const problem = report.problems.at(0)
+    if (problem !== undefined)
+      throw new Error(
+        `verify of a view, blob ${String(problem.blobId)}, ref ${String(problem.ref)}: ${problem.what}`,
+      )
+    same(report.keys, map.size, 'keys of a view counted by verify')
+    const there = new Set<number>(this.source.ids)
+    for (const id of report.blobIds)
+      if (!there.has(id)) throw new Error(`a view sees blob ${String(id)}, which was given back`)
+    this.#scan({}, Infinity, view.index, map)
+    this.#scan({ reverse: true }, Infinity, view.index, map)
   }
 
   #checkGuards(): void {

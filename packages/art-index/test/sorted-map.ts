@@ -31,6 +31,14 @@ export class SortedMap<V = string> {
     return this.#sorted
   }
 
+  /** As it is now. */
+  clone(): SortedMap<V> {
+    const copy = new SortedMap<V>()
+    for (const [key, value] of this.#values) copy.#values.set(key, value)
+    copy.#sorted.push(...this.#sorted)
+    return copy
+  }
+
   get(key: string): OracleValue<V> | undefined {
     return this.#values.get(key)
   }

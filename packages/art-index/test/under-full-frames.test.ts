@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest'
 import { MIN_USABLE_BYTES } from '../src/index.js'
 import { MAX_ENTRIES } from '../src/layout.js'
+import { LiveViews } from '../src/live-views.js'
 import { Tree } from '../src/tree.js'
 import { UnderFullFrames } from '../src/under-full-frames.js'
 import { ModelledIndex, random, utf8 } from './modelled-index.js'
@@ -13,7 +14,7 @@ it('a frame that is left out gives its place to the last one, with all that is k
     model.put(utf8(`some/long/directory/${String(i % 9)}/${String(i)}`), 50)
   }
   const { source, index } = model
-  const tree = new Tree(source, index.rootId, MIN_USABLE_BYTES, 0x2f)
+  const tree = new Tree(source, index.rootId, MIN_USABLE_BYTES, 0x2f, new LiveViews(1))
   const known = source.ids.map((id) => {
     const alone = new UnderFullFrames()
     alone.add(tree, id)
