@@ -80,6 +80,8 @@ export class BufferManager {
   readonly slots: SlotTable
   readonly pageTable: Int32Array
   readonly residency: Int32Array
+  /** Blob id of the tree's root frame, for other threads. */
+  readonly root = new Int32Array(new SharedArrayBuffer(4))
   /** The clock bits: who looks a key up sets that of each frame it passes. */
   readonly recency: Int32Array
   /** Whether {@link fault} may read from the store, blocking. When false it throws {@link FrameAbsent}. */
@@ -316,6 +318,20 @@ export class BufferManager {
     this.#release(slot as Slot)
   }
 
+  /** The tree begins in this frame from now on. */
+  rootMoved(id: BlobId): void {
+    Atomics.store(this.root, 0, id)
+  }
+
+  /** For a cache without a durable image: the ids of what was freed are given to others. */
+  forgetFreed(): void {
+    for (const id of this.#freed.list()) {
+      this.#leaving.delete(id)
+      this.#inUse.delete(id)
+    }
+    this.#freed.clear()
+  }
+
   // ---- other threads -------------------------------------------------------------------------------------------
 
   /** What a thread needs to read along, see `SharedFramesReader`. From now on changes are made visible whole. */
@@ -325,6 +341,7 @@ export class BufferManager {
       slab: this.slab.share(),
       slots: this.slots.buffer,
       pageTable: this.pageTable.buffer as SharedArrayBuffer,
+      root: this.root.buffer,
     }
   }
 

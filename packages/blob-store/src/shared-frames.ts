@@ -8,6 +8,8 @@ export interface SharedFrames {
   readonly slab: SharedSlab
   readonly slots: SharedArrayBuffer
   readonly pageTable: SharedArrayBuffer
+  /** One word: the blob id of the tree's root frame. */
+  readonly root: SharedArrayBuffer
 }
 
 /**
@@ -55,7 +57,9 @@ const MAX_FRAMES = 8_192
  * ```
  *
  * The parent is unchanged from before the child was entered until after it was read, so the child was its child all the
- * time. Nothing is written for a reading but the slot's clock bit, so readers do not disturb one another.
+ * time. The root's parent is a word that names it, read before all and compared at the end: under an open view a change copies
+ * the root, and the one from before stays as it was, so its version alone would not tell. Nothing is written for a reading but
+ * the slot's clock bit, so readers do not disturb one another.
  */
 export class SharedFramesReader {
   readonly slab: Slab
@@ -63,6 +67,10 @@ export class SharedFramesReader {
   readonly pageTable = new Int32Array(new SharedArrayBuffer(4 * (MAX_BLOB_ID + 1)))
   readonly residency = new Int32Array(1)
   readonly recency: Int32Array
+  /** Called with the root's id before a reading, if it is not that of the reading before. */
+  onRoot: (id: BlobId) => void = () => undefined
+  readonly #rootWord: Int32Array
+  #root = 0
   readonly #words: Int32Array
   readonly #latches: LatchTable
   readonly #visited = new Int32Array(2 * MAX_FRAMES)
@@ -75,6 +83,7 @@ export class SharedFramesReader {
     this.slab = Slab.attach(shared.slab)
     const slots = SlotTable.attach(shared.slots)
     this.#words = new Int32Array(shared.pageTable)
+    this.#rootWord = new Int32Array(shared.root)
     this.#latches = new LatchTable(slots.latches, slots.versions)
     this.recency = slots.clock
   }
@@ -87,6 +96,10 @@ export class SharedFramesReader {
   begin(): void {
     this.#count = 0
     this.residency[0]++
+    const root = Atomics.load(this.#rootWord, 0)
+    if (root === this.#root) return
+    this.#root = root
+    this.onRoot(root as BlobId)
   }
 
   /** Whether everything since {@link begin} was read from frames that have not changed. */
@@ -95,7 +108,7 @@ export class SharedFramesReader {
     for (let i = 0; i < this.#count; i++) {
       if (!this.#latches.validate(visited[2 * i], visited[2 * i + 1])) return false
     }
-    return true
+    return Atomics.load(this.#rootWord, 0) === this.#root
   }
 
   /**

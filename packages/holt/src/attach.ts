@@ -36,7 +36,11 @@ export class SharedReader {
   /** @internal Use {@link attach}. */
   constructor(shared: SharedDb) {
     this.#frames = new SharedFramesReader(shared.frames)
-    this.#index = ArtIndex.attach(this.#frames, shared.rootId)
+    const index = ArtIndex.attach(this.#frames, shared.rootId)
+    this.#frames.onRoot = (id) => {
+      index.followRoot(id)
+    }
+    this.#index = index
     this.#state = new Int32Array(shared.state)
     this.#channel = new BroadcastChannel(shared.channelName)
     this.#channel.unref()

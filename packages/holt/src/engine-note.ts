@@ -6,35 +6,45 @@ import type { Lsn } from '@holt/journal'
  * What the engine commits with each checkpoint, beside the frames. Little-endian:
  *
  * ```
- *  0  note version   u16 (2)     2  reserved u16     4  root blob id  u32
+ *  0  note version   u16 (3)     2  reserved u16     4  root blob id  u32
  *  8  seq            f64   last one applied in this image
  * 16  seq floor      f64   versions below it may have been handed out
  * 24  journal        f64   replay begins here; 0 when the database kept no journal
- * 32  unlinked       u32   count, then that many blob ids u32: frames of this image that the tree has let go of, each with
- *                          all below it. Without them here they would belong to nobody after a crash.
+ * 32  epoch          f64   of the tree: how many views were ever taken, and one
+ * 40  unlinked       u32   count: frames of this image that the tree has let go of, each with all below it
+ * 44  superseded     u32   count: frames of this image that the tree has let go of alone, as open views saw them
+ * 48  blob ids       u32 each, those of the unlinked frames first
  * ```
+ *
+ * A crash closes all views, so whatever the tree has let go of is given back after it. Without the list it would belong to
+ * nobody.
  */
 export interface EngineNote {
   readonly rootId: BlobId
   readonly seq: number
   readonly seqFloor: number
   readonly journalPosition: Lsn
+  readonly epoch: number
   readonly unlinked: readonly BlobId[]
+  readonly superseded: readonly BlobId[]
 }
 
-const NOTE_VERSION = 2
-const FIXED_BYTES = 36
+const NOTE_VERSION = 3
+const FIXED_BYTES = 48
 
 export function encodeNote(note: EngineNote): Uint8Array {
-  const bytes = new Uint8Array(FIXED_BYTES + note.unlinked.length * 4)
+  const ids = [...note.unlinked, ...note.superseded]
+  const bytes = new Uint8Array(FIXED_BYTES + ids.length * 4)
   const view = new DataView(bytes.buffer)
   view.setUint16(0, NOTE_VERSION, true)
   view.setUint32(4, note.rootId, true)
   view.setFloat64(8, note.seq, true)
   view.setFloat64(16, note.seqFloor, true)
   view.setFloat64(24, note.journalPosition, true)
-  view.setUint32(32, note.unlinked.length, true)
-  note.unlinked.forEach((id, i) => {
+  view.setFloat64(32, note.epoch, true)
+  view.setUint32(40, note.unlinked.length, true)
+  view.setUint32(44, note.superseded.length, true)
+  ids.forEach((id, i) => {
     view.setUint32(FIXED_BYTES + i * 4, id, true)
   })
   return bytes
@@ -50,7 +60,8 @@ export function decodeNote(bytes: Uint8Array): EngineNote {
       `the store's note has version ${String(version)}; this release reads version ${String(NOTE_VERSION)}`,
     )
   }
-  const count = bytes.length < FIXED_BYTES ? 0 : view.getUint32(32, true)
+  const unlinkedCount = bytes.length < FIXED_BYTES ? 0 : view.getUint32(40, true)
+  const count = bytes.length < FIXED_BYTES ? 0 : unlinkedCount + view.getUint32(44, true)
   const wantedBytes = FIXED_BYTES + count * 4
   if (bytes.length !== wantedBytes) {
     throw new HoltError(
@@ -58,21 +69,21 @@ export function decodeNote(bytes: Uint8Array): EngineNote {
       `the store's note has ${String(bytes.length)} bytes instead of ${String(wantedBytes)}`,
     )
   }
-  const unlinked = Array.from(
-    { length: count },
-    (_, i) => view.getUint32(FIXED_BYTES + i * 4, true) as BlobId,
-  )
+  const ids = Array.from({ length: count }, (_, i) => view.getUint32(FIXED_BYTES + i * 4, true) as BlobId)
   const note: EngineNote = {
     rootId: view.getUint32(4, true) as BlobId,
     seq: view.getFloat64(8, true),
     seqFloor: view.getFloat64(16, true),
     journalPosition: view.getFloat64(24, true) as Lsn,
-    unlinked,
+    epoch: view.getFloat64(32, true),
+    unlinked: ids.slice(0, unlinkedCount),
+    superseded: ids.slice(unlinkedCount),
   }
   if (
     note.rootId === 0 ||
-    unlinked.some((id) => id < 1 || id > MAX_BLOB_ID || id === note.rootId) ||
-    new Set(unlinked).size !== count ||
+    ids.some((id) => id < 1 || id > MAX_BLOB_ID || id === note.rootId) ||
+    new Set(ids).size !== count ||
+    !(Number.isSafeInteger(note.epoch) && note.epoch >= 1) ||
     !Number.isSafeInteger(note.seq) ||
     !Number.isSafeInteger(note.seqFloor) ||
     !Number.isSafeInteger(note.journalPosition)

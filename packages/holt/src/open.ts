@@ -161,7 +161,9 @@ async function openIn(
         seq: engine.seq,
         seqFloor: engine.seqFloor,
         journalPosition: journal?.position ?? journalEnd,
-        unlinked: [...index.unlinked, ...index.building],
+        epoch: index.epoch,
+        unlinked: [...index.unlinked.roots(), ...index.building],
+        superseded: [...index.unlinked.singles()],
       }),
     onEvent: ({ kind, ...event }) => {
       publish(kind === 'start' ? CHANNELS.checkpointStart : CHANNELS.checkpointEnd, {

@@ -4,17 +4,19 @@ import type { Checkpointer } from '@holt/checkpointer'
 
 /** How the giving back of unlinked frames stands. */
 export interface ReclaimStats {
-  /** Roots of unlinked subtrees of frames; below each there may be more. */
+  /** Frames that may be given back now; below each there may be more. */
   readonly unlinkedFrames: number
+  /** Frames that the tree has let go of and that an open view sees. */
+  readonly heldFrames: number
   readonly freedFrames: number
   /** Message of the error that the newest attempt ended with; it is repeated at the next unlinking. */
   readonly lastError: string | undefined
 }
 
 /**
- * Gives back, in the background, the frames that deletePrefix and its like have unlinked: one frame a step, a turn of
- * the event loop between two. The set of them is part of every checkpoint's note, and a step is one synchronous piece;
- * so whatever instant a crash leaves, each frame is in the tree, in the set, or gone.
+ * Gives back, in the background, the frames that deletePrefix and its like have unlinked, and those that no view sees any
+ * more: one frame a step, a turn of the event loop between two. The set of them is part of every checkpoint's note, and a
+ * step is one synchronous piece; so whatever instant a crash leaves, each frame is in the tree, in the set, or gone.
  */
 export class Reclaimer {
   readonly #index: ArtIndex
@@ -66,6 +68,7 @@ export class Reclaimer {
   stats(): ReclaimStats {
     return {
       unlinkedFrames: this.#index.unlinked.size,
+      heldFrames: this.#index.unlinked.heldCount,
       freedFrames: this.#freed,
       lastError: this.#error?.message,
     }
@@ -89,7 +92,8 @@ export class Reclaimer {
     const { unlinked } = this.#index
     const id = unlinked.next
     if (id === undefined) return false
-    if (!this.#frames.isResident(id)) {
+    // Of one that goes alone nothing need be read.
+    if (unlinked.of(id)?.isSingle === false && !this.#frames.isResident(id)) {
       if (!this.#frames.reserve(1) && this.#checkpointer !== undefined) {
         await this.#checkpointer.whenRoom()
         return true
@@ -104,8 +108,10 @@ export class Reclaimer {
       // Something else may have come on top meanwhile.
       if (this.#stopped || unlinked.next !== id) return true
     }
-    this.#index.freeNextUnlinked()
+    if (!this.#index.freeNextUnlinked()) return true
     this.#freed += 1
+    // No image names what a database in memory has freed: its ids may be used again at once.
+    if (this.#checkpointer === undefined) this.#frames.forgetFreed()
     this.#changed()
     return true
   }

@@ -40,7 +40,12 @@ export async function recover(
   const index =
     note === undefined
       ? ArtIndex.create(frames, { usableFrameBytes })
-      : ArtIndex.attach(frames, note.rootId, { usableFrameBytes, unlinked: note.unlinked })
+      : ArtIndex.attach(frames, note.rootId, {
+          usableFrameBytes,
+          unlinked: note.unlinked,
+          superseded: note.superseded,
+          epoch: note.epoch,
+        })
   const startedMs = nowMs()
   const report = await journal.replay(note?.journalPosition, (record) => {
     // Most records are puts.

@@ -10,6 +10,7 @@ export interface SharedDb {
   /** See {@link CLOSED} and {@link REPLIES}. */
   readonly state: SharedArrayBuffer
   readonly frames: SharedFrames
+  /** Of the moment of sharing; later ones are told by `frames`. */
   readonly rootId: BlobId
 }
 

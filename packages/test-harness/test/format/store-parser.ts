@@ -72,8 +72,9 @@ class Parser {
     const note = this.#note
     let position: number | undefined
     if (note !== undefined) {
-      check(note.readUInt16LE(0) === 2, 'note version')
-      check(note.length === 36 + 4 * note.readUInt32LE(32), 'length of the note')
+      check(note.readUInt16LE(0) === 3, 'note version')
+      check(note.length === 48 + 4 * (note.readUInt32LE(40) + note.readUInt32LE(44)), 'length of the note')
+      check(note.readDoubleLE(32) >= 1, 'epoch')
       this.#readEntry(note.readUInt32LE(4), 0, '')
       position = note.readDoubleLE(24)
     }
