@@ -119,9 +119,9 @@ async function openIn(
     capacityFrames: options.cacheFrames,
     blobsInUse: store.list(),
     addressOf: addressOfBytes,
-    prepareMemory: adviseHugePages,
-    // A simulated life must not depend on when another thread is done.
-    populateMemory: io.kind === 'sim' ? undefined : populateMemory,
+    // Thousands of simulated lives begin in one process, and touch little each; and they must not depend on when
+    // another thread is done.
+    ...(io.kind === 'sim' ? {} : { prepareMemory: adviseHugePages, populateMemory }),
   })
   const { durability } = options
   const found = await Journal.open({

@@ -40,6 +40,11 @@ const imagesPath = join(values.folder, `images-${place}.bin`)
 // The collector does not see what shared memory weighs: without being asked it would let thousands of slabs pile up.
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc')
+const IMAGES_A_COLLECTION = 64
+let looked = 0
+const afterImage = () => {
+  if (++looked % IMAGES_A_COLLECTION === 0) collectGarbage()
+}
 
 const progress = existsSync(progressPath)
   ? JSON.parse(readFileSync(progressPath, 'utf8'))
@@ -76,7 +81,7 @@ function save() {
 }
 
 async function play(seed, history) {
-  const report = await runCrashSeed(seed, history)
+  const report = await runCrashSeed(seed, history, afterImage)
   const hashes = Buffer.concat(report.images.map((hash) => Buffer.from(hash, 'base64').subarray(0, 8)))
   appendFileSync(imagesPath, hashes)
   progress.histories++
@@ -85,7 +90,6 @@ async function play(seed, history) {
     progress[name] += report[name]
   // After the hashes: what is counted twice by a kill in between is seen once, since only different ones count.
   save()
-  if (progress.histories % 4 === 0) collectGarbage()
 }
 
 const isOver = () => isStopping || Date.now() >= untilMs || progress.histories >= mostHistories

@@ -14,10 +14,14 @@ export function crashHistoryOf(seed: number): CrashHistory {
  *
  * @throws Error that names the seed, and what was wrong
  */
-export async function runCrashSeed(seed: number, history = crashHistoryOf(seed)): Promise<CrashCourseReport> {
+export async function runCrashSeed(
+  seed: number,
+  history = crashHistoryOf(seed),
+  afterImage?: () => void,
+): Promise<CrashCourseReport> {
   let report: CrashCourseReport
   try {
-    report = await runCrashCourse(history, { seed })
+    report = await runCrashCourse(history, { seed, afterImage })
   } catch (cause) {
     throw new Error(`seed ${String(seed)}: ${cause instanceof Error ? cause.message : String(cause)}`, {
       cause,

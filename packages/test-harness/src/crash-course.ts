@@ -27,6 +27,8 @@ export interface CrashCourseOptions {
   readonly lyingSyncs?: boolean
   /** Whether the images are opened and compared, or only counted. Default true. */
   readonly look?: boolean
+  /** Called when an image has been looked at: whoever plays many has the collector called now and then. */
+  readonly afterImage?: (() => void) | undefined
 }
 
 export interface CrashCourseReport {
@@ -291,6 +293,7 @@ class Course {
         await this.#lookAt(after ?? image.disk, image, after !== undefined && isPowerLoss)
         if (after !== undefined) crashedTwice++
       } else await this.#lookAt(image.disk, image, false)
+      this.#options.afterImage?.()
     }
     return crashedTwice
   }
