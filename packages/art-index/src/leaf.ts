@@ -3,8 +3,10 @@ import { LEAF, LEAF_HEADER_BYTES } from './layout.js'
 import type { FrameViews } from './frame-views.js'
 import { nodeAt } from './node-edit.js'
 
-/** Values up to this are put together from their bytes: cheaper than a view for `set`, above all where they are Buffers. */
+/** Parts of an array up to this are put together from their bytes: cheaper than a view for `set`, above all of a Buffer. */
 const LONGEST_LOOP_BYTES = 256
+/** Whole arrays need no view. Shorter ones are put together all the same: `set` has its price, whatever the length. */
+const SHORTEST_SET_BYTES = 24
 const TWO_32 = 2 ** 32
 
 /**
@@ -57,6 +59,8 @@ export class ValueSource {
       const whole = length & ~3
       // With a shift the last whole word may have wanted bytes behind the view's last word.
       for (let i = whole >= 4 ? whole - 4 : 0; i < length; i++) u8[to + i] = bytes[offset + i]
+    } else if (length === bytes.length && length >= SHORTEST_SET_BYTES) {
+      u8.set(bytes, to)
     } else if (length <= LONGEST_LOOP_BYTES) {
       let from = offset
       const end = (to + length) >>> 2
@@ -64,7 +68,7 @@ export class ValueSource {
         u32[i] = bytes[from] | (bytes[from + 1] << 8) | (bytes[from + 2] << 16) | (bytes[from + 3] << 24)
       for (let i = length & ~3; i < length; i++) u8[to + i] = bytes[offset + i]
     } else {
-      u8.set(length === bytes.length ? bytes : bytes.subarray(offset, offset + length), to)
+      u8.set(bytes.subarray(offset, offset + length), to)
     }
   }
 
