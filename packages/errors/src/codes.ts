@@ -25,6 +25,8 @@ export const ERROR_CODES = {
   HOLT_CLOSED: 'the database, file or ring was closed',
   HOLT_READ_ONLY: 'a write on something opened for reading',
   HOLT_LOCKED: 'another process, or another open in this one, holds the store',
+  HOLT_POSITION_EXPIRED:
+    'changes behind that version are not kept any more; oldestVersion says from where on they are',
   HOLT_BUSY: 'the store changed while it was read; try again',
   HOLT_NOT_A_STORE: 'the directory exists and is not a holt store',
   HOLT_VERSION: 'the store was written in a format this release does not read',

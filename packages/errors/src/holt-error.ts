@@ -7,6 +7,8 @@ export interface HoltErrorDetail {
   readonly errno?: string
   readonly syscall?: string
   readonly path?: string
+  /** Of `HOLT_POSITION_EXPIRED`: the lowest version behind which all changes are there. */
+  readonly oldestVersion?: number
 }
 
 /**
@@ -19,6 +21,7 @@ export class HoltError extends Error {
   readonly errno: string | undefined
   readonly syscall: string | undefined
   readonly path: string | undefined
+  readonly oldestVersion: number | undefined
 
   constructor(code: HoltErrorCode, message: string, detail: HoltErrorDetail = {}) {
     super(message, detail.cause === undefined ? undefined : { cause: detail.cause })
@@ -26,6 +29,7 @@ export class HoltError extends Error {
     this.errno = detail.errno
     this.syscall = detail.syscall
     this.path = detail.path
+    this.oldestVersion = detail.oldestVersion
   }
 }
 

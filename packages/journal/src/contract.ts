@@ -103,20 +103,43 @@ export interface JournalContract {
   readonly maxBodyBytes: number
   /** Segments that lie wholly before `position` may be used again or removed. */
   recycle(position: Lsn): void
+  /**
+   * Tells records as soon as they are stable: those with a seq above `afterSeq`, or, without it, those appended from now on.
+   * `lastSeq` is the highest seq used so far. It ends when the journal is closed. Throws `HOLT_CLOSED`.
+   */
+  follow(afterSeq: number | undefined, lastSeq: number): Follower
+  /** Followers are told nothing that is appended from now on, until {@link releaseFollowers}. */
+  holdFollowers(): void
+  releaseFollowers(): void
   stats(): JournalStats
   /**
    * Nothing is appended any more. From now on {@link position} is the place before the segment that the next opening
-   * makes, so an image with that position holds all that the log says and needs none of its files. A journal that was not
-   * started stays as it is.
+   * makes, so an image with that position holds all that the log says and needs none of its files. Where segments are
+   * retained it is the end of the log, as the next one is to continue it. A journal that was not started stays as it is.
    */
   seal(): Promise<void>
   /**
    * Drains, syncs in every mode, writes the closing mark. Poisoned: releases everything and rejects with the cause.
    *
    * With `discard`, the journal is sealed and an image with its position durable: the segments and the spare are removed
-   * instead. A crash in between leaves some of them, which nobody reads any more; a removal that fails is an event.
+   * instead, all but those to be retained. A crash in between leaves some of them, which nobody reads any more; a removal
+   * that fails is an event.
    */
   close(options?: { readonly discard?: boolean }): Promise<void>
+}
+
+/** Reads a log while it is being written, record by record in order, each once it is stable. */
+export interface Follower {
+  /**
+   * The caller's next record; `undefined` when the follower or the journal was closed. The body is valid until the next
+   * call. One call at a time.
+   *
+   * @throws HoltError `HOLT_POSITION_EXPIRED`, with the lowest seq behind which all records are there; `HOLT_CORRUPT`
+   * naming the file; `HOLT_IO`; `HOLT_POISONED` when all that is stable was told and nothing more can come.
+   */
+  next(): Promise<ReplayedRecord | undefined>
+  /** Ends it: a call of {@link next} under way gives `undefined`. Gives its file back. */
+  close(): Promise<void>
 }
 
 export interface JournalStats {

@@ -5,6 +5,7 @@ import {
   lsnOffset,
   lsnSegment,
   MAX_SEGMENT_NUMBER,
+  type Follower,
   type JournalContract,
   type JournalDurability,
   type JournalStats,
@@ -16,13 +17,22 @@ import { Fault } from './fault.js'
 import type { Log } from './log.js'
 import { MappedLog } from './mapped-log.js'
 import { checkOptions, type CheckedOptions, type JournalOptions } from './options.js'
-import { ignoreRejection } from './promises.js'
+import { LogFollower, type FollowedLog } from './log-follower.js'
+import { deferred, ignoreRejection, type Deferred } from './promises.js'
+import { ReadableLog } from './readable-log.js'
 import { FIRST_CALLER_TYPE, LAST_TYPE, RECORD_CLOSING_MARK, RECORD_MIN_BYTES, recordBytes } from './record.js'
-import { findLog, type FoundLog } from './recovery.js'
+import { findLog, readHistory, type FoundLog, type FoundSegment, type History } from './recovery.js'
 import { replayLog, type ReplayedLog, type ReplayVisitor } from './replay.js'
-import { FIRST_RECORD_OFFSET } from './segment-header.js'
+import { Retention } from './retention.js'
+import { FIRST_RECORD_OFFSET, wasBegunByRecovery } from './segment-header.js'
 import { SegmentSupply } from './segment-supply.js'
-import { SegmentFiles, type ClosedSegment, type LiveSegment } from './segments.js'
+import {
+  SegmentFiles,
+  type ClosedSegment,
+  type Expendable,
+  type LiveSegment,
+  type SegmentPlan,
+} from './segments.js'
 import { Stability } from './stability.js'
 import { rewriteUnmarkedTail } from './tail-rewrite.js'
 import { WrittenLog } from './written-log.js'
@@ -59,6 +69,13 @@ export class Journal implements JournalContract {
   /** Before the segment that the next opening makes, once nothing is appended any more. */
   #sealedAt: Lsn | undefined
   #prepared: LiveSegment | undefined
+  readonly #readable = new ReadableLog()
+  readonly #followers = new Set<LogFollower>()
+  /** Settled and made anew at whatever may let a follower go on. */
+  #change: Deferred | undefined
+  #heldFrom: Lsn | undefined
+  #history: Promise<History> | undefined
+  readonly #retention: Retention
   readonly #retirements = new Set<Promise<void>>()
 
   private constructor(options: CheckedOptions, found: FoundLog) {
@@ -66,8 +83,14 @@ export class Journal implements JournalContract {
     this.#found = found
     // A record, and behind it room for the filler or the mark that ends the segment.
     this.maxBodyBytes = options.segmentBytes - FIRST_RECORD_OFFSET - 2 * RECORD_MIN_BYTES
+    this.#retention = new Retention(options.io, options, options.segmentBytes, () => {
+      let lowest = Number.POSITIVE_INFINITY
+      for (const follower of this.#followers) lowest = Math.min(lowest, follower.segmentNumber)
+      return lowest
+    })
     this.#fault.onPoisoned((error) => {
       options.onEvent({ kind: 'poisoned', cause: error.cause })
+      this.#wakeFollowers()
     })
   }
 
@@ -80,7 +103,8 @@ export class Journal implements JournalContract {
   static async open(options: JournalOptions): Promise<Journal> {
     const checked = checkOptions(options)
     const { io, directory, storeId, readOnly } = checked
-    return new Journal(checked, await findLog(io, directory, storeId, readOnly, options.names))
+    const found = await findLog(io, directory, storeId, readOnly, options.names, options.imagePosition)
+    return new Journal(checked, found)
   }
 
   /**
@@ -97,6 +121,7 @@ export class Journal implements JournalContract {
     }
     const { io, directory, readOnly } = this.#options
     const replayed = await replayLog(io, directory, this.#found, from, visit, readOnly)
+    if (this.#replayed === undefined) this.#readable.addFound(this.#found, replayed)
     this.#replayed = replayed
     this.#replayFrom = from
     return replayed.report
@@ -106,14 +131,15 @@ export class Journal implements JournalContract {
    * Makes the journal ready to append; {@link replay} has run. In this order: `beforeFirstChange`; the records above
    * the highest stable mark are written again in place and synced; a fresh segment that names where the log ends, and
    * `seqFloor` as a seq below which everything may have been handed out, becomes durable; segments that are not part
-   * of the log are removed. No segment that was found is ever appended to.
+   * of the log are removed. No segment that was found is ever appended to. `priorSeq` is the highest seq that the image and
+   * the log hold; the floor by default.
    *
    * @throws HoltError `HOLT_READ_ONLY`; `HOLT_NO_SPACE`, `HOLT_IO` and whatever `beforeFirstChange` throws, after
    * which it can be called again from its beginning; `HOLT_POISONED` if the rewriting failed.
    */
-  start(seqFloor: number, beforeFirstChange?: () => Promise<void>): Promise<void> {
+  start(seqFloor: number, beforeFirstChange?: () => Promise<void>, priorSeq = seqFloor): Promise<void> {
     if (this.#running !== undefined) return Promise.resolve()
-    this.#starting ??= this.#start(seqFloor, beforeFirstChange).catch((error: unknown) => {
+    this.#starting ??= this.#start(seqFloor, priorSeq, beforeFirstChange).catch((error: unknown) => {
       this.#starting = undefined
       throw error
     })
@@ -236,7 +262,59 @@ export class Journal implements JournalContract {
   }
 
   recycle(position: Lsn): void {
-    if (!this.#hasEnded) this.#running?.files.recycle(position)
+    if (!this.#hasEnded || (this.#closing === undefined && this.#retention.isOn))
+      this.#running?.files.recycle(position)
+  }
+
+  // ---- following -----------------------------------------------------------------------------------------------
+
+  follow(afterSeq: number | undefined, lastSeq: number): Follower {
+    this.#checkOpen()
+    const log: FollowedLog = {
+      io: this.#options.io,
+      segments: this.#readable,
+      tellable: () => this.#tellable,
+      historyKnown: async () => {
+        if (this.#found.history.length > 0) await this.#historyKnown()
+      },
+      changed: () => this.#changed(),
+      wake: () => {
+        this.#wakeFollowers()
+      },
+    }
+    const follower = new LogFollower(log, { afterSeq, lastSeq, end: this.position }, () => {
+      // What was kept for it is let go of with the next recycling.
+      this.#followers.delete(follower)
+    })
+    this.#followers.add(follower)
+    return follower
+  }
+
+  holdFollowers(): void {
+    this.#heldFrom ??= this.position
+  }
+
+  releaseFollowers(): void {
+    this.#heldFrom = undefined
+    this.#wakeFollowers()
+  }
+
+  get #tellable(): Lsn {
+    const stable = this.stablePosition
+    return this.#heldFrom !== undefined && this.#heldFrom < stable ? this.#heldFrom : stable
+  }
+
+  #changed(): Promise<void> {
+    if (this.#fault.error !== undefined) return Promise.reject(this.#fault.error)
+    this.#change ??= deferred()
+    return this.#change.promise
+  }
+
+  #wakeFollowers(): void {
+    const change = this.#change
+    if (change === undefined) return
+    this.#change = undefined
+    change.resolve()
   }
 
   stats(): JournalStats {
@@ -284,6 +362,10 @@ export class Journal implements JournalContract {
     // Lest one more segment appears behind the place that is told.
     this.#prepared = await running.supply.end()
     const newest = this.#prepared ?? running.stability.segments.at(-1)?.segment
+    if (this.#retention.isOn) {
+      this.#sealedAt = running.log.position
+      return
+    }
     // Beyond the highest number there is no place: the log then stays where it is, and takes no opening more.
     if (newest === undefined || newest.number >= MAX_SEGMENT_NUMBER) return
     this.#sealedAt = lsn(newest.number + 1, 0)
@@ -295,6 +377,7 @@ export class Journal implements JournalContract {
   }
 
   async #close(discard: boolean): Promise<void> {
+    await Promise.all([...this.#followers].map((follower) => follower.close()))
     // A start under way is let come to its end: it owns files.
     if (this.#starting !== undefined) await this.#starting.catch(() => undefined)
     const running = this.#running
@@ -316,8 +399,10 @@ export class Journal implements JournalContract {
     try {
       const live = await this.#release(running)
       // What is left of it is harmless, and found dead by the next start.
-      if (failure === undefined && this.#isToBeDiscarded(discard)) {
-        await running.files.discardAll(live).catch((cause: unknown) => {
+      if (failure === undefined && discard && this.#sealedAt !== undefined) {
+        const { files } = running
+        const tidied = this.#retention.isOn ? files.keepRetained(this.#prepared) : files.discardAll(live)
+        await tidied.catch((cause: unknown) => {
           this.#options.onEvent({ kind: 'recycle-failed', cause })
         })
       }
@@ -328,7 +413,7 @@ export class Journal implements JournalContract {
   }
 
   #isToBeDiscarded(discard: boolean): boolean {
-    return discard && this.#sealedAt !== undefined
+    return discard && this.#sealedAt !== undefined && !this.#retention.isOn
   }
 
   /** Gives every file and mapping back, whatever state they are in. Returns the segments that were live. */
@@ -358,18 +443,23 @@ export class Journal implements JournalContract {
 
   // ---- starting ------------------------------------------------------------------------------------------------
 
-  async #start(seqFloor: number, beforeFirstChange: (() => Promise<void>) | undefined): Promise<void> {
+  async #start(
+    seqFloor: number,
+    priorSeq: number,
+    beforeFirstChange: (() => Promise<void>) | undefined,
+  ): Promise<void> {
     this.#checkOpen()
     this.#fault.check()
     if (this.#options.readOnly) throw new HoltError('HOLT_READ_ONLY', 'the journal was opened for reading')
     const replayed = this.#replayed
     if (replayed === undefined)
       throw new HoltError('HOLT_INVALID_ARGUMENT', 'replay the journal before it is started')
-    if (!(seqFloor >= 0 && Number.isSafeInteger(seqFloor))) {
-      throw new HoltError(
-        'HOLT_INVALID_ARGUMENT',
-        `seq floor ${String(seqFloor)}, expected a whole number below 2^53`,
-      )
+    for (const seq of [seqFloor, priorSeq]) {
+      if (!(seq >= 0 && Number.isSafeInteger(seq)))
+        throw new HoltError(
+          'HOLT_INVALID_ARGUMENT',
+          `seq floor or prior seq ${String(seq)}, expected a whole number below 2^53`,
+        )
     }
     const { io, directory, storeId, segmentBytes, durability, onEvent } = this.#options
     await beforeFirstChange?.()
@@ -387,6 +477,10 @@ export class Journal implements JournalContract {
       random: this.#options.random ?? randomOf(io),
       mapped: durability === 'os',
       onEvent,
+      retention: this.#retention,
+      onPutAway: (number) => {
+        this.#readable.remove(number)
+      },
     })
     const { kept, behind } = this.#sortFound(replayed)
     // Only the last one: without any other the chain to the log would be broken for whoever opens next.
@@ -394,11 +488,15 @@ export class Journal implements JournalContract {
     const isUnused = last !== undefined && replayed.unusedNumbers.includes(last.number)
     const adopted = await files.adopt(isUnused ? last : undefined)
     // Small, since the first write waits for it; the next, larger one is made behind the writes.
-    const segment = await files.create(this.#freshPlan(replayed, seqFloor), this.#options.firstSegmentBytes)
+    const plan = this.#freshPlan(replayed, seqFloor, priorSeq)
+    const segment = await files.create(plan, this.#options.firstSegmentBytes)
+    this.#readable.begin(segment, plan.predecessorNumber, priorSeq)
     this.#running = this.#run(files, segment)
     this.#log = this.#running.log
+    this.#wakeFollowers()
     for (const closed of kept) files.addClosed(closed)
-    const dead = [...this.#found.dead.map(closedOf), ...behind].filter((found) => found !== adopted)
+    if (this.#found.history.length > 0) this.#takeHistory(files)
+    const dead = [...this.#found.dead.map(deadOf), ...behind].filter((found) => found !== adopted)
     // Not being able to tidy up is no reason to refuse writes; the next start finds them dead again.
     await files.discard(dead).catch((cause: unknown) => {
       onEvent({ kind: 'recycle-failed', cause })
@@ -408,11 +506,45 @@ export class Journal implements JournalContract {
   /** Segments up to the end of the log, and those behind it. */
   #sortFound(replayed: ReplayedLog): { readonly kept: ClosedSegment[]; readonly behind: ClosedSegment[] } {
     const endIndex = replayed.range?.end.chainIndex ?? -1
-    const chain = this.#found.chain.map(closedOf)
+    const chain = closedOf(this.#found.chain, this.#options.io.unixTimeMs())
     return { kept: chain.slice(0, endIndex + 1), behind: chain.slice(endIndex + 1) }
   }
 
-  #freshPlan(replayed: ReplayedLog, seqFloor: number) {
+  /** Looks after the segments from before the image, in the background: the first write does not wait for them. */
+  #takeHistory(files: SegmentFiles): void {
+    const { io, onEvent } = this.#options
+    const done = files.takeOver(async () => {
+      const { chain, damaged, dead } = await this.#historyKnown()
+      const segments = closedOf([...chain, ...this.#found.chain.slice(0, 2)], io.unixTimeMs())
+      const closed = segments.slice(0, chain.length)
+      if (damaged !== undefined) {
+        const { number, path } = damaged
+        closed.push({ number, path, sizeBytes: 0, endedUnixMs: segments[0].endedUnixMs })
+      }
+      return { closed, dead }
+    })
+    done.catch((cause: unknown) => {
+      onEvent({ kind: 'recycle-failed', cause })
+    })
+  }
+
+  #historyKnown(): Promise<History> {
+    const { io, storeId } = this.#options
+    this.#history ??= readHistory(io, storeId, this.#found).then(
+      (history) => {
+        this.#readable.addHistory(history)
+        return history
+      },
+      (error: unknown) => {
+        // The next one tries again.
+        this.#history = undefined
+        throw error
+      },
+    )
+    return this.#history
+  }
+
+  #freshPlan(replayed: ReplayedLog, seqFloor: number, priorSeq: number): SegmentPlan {
     const { highestNumber, chain } = this.#found
     const { range, report } = replayed
     const end = range === undefined ? undefined : chain.at(range.end.chainIndex)
@@ -422,6 +554,7 @@ export class Journal implements JournalContract {
       // A store that waits "before segment n" must find its log there.
       number: Math.max(highestNumber + 1, lsnSegment(this.#replayFrom ?? lsn(1, 0))),
       seqFloor: Math.max(seqFloor, report.highestSeq),
+      priorSeq,
       predecessorNumber,
       predecessorEndBytes,
       markSegment: predecessorNumber,
@@ -438,6 +571,13 @@ export class Journal implements JournalContract {
       syncIntervalMs,
       onEvent,
       seqFloor: segment.seqFloor,
+      onBegun: (begun, priorSeq) => {
+        // The first one of an opening continues another life's.
+        if (begun !== segment) this.#readable.begin(begun, begun.number - 1, priorSeq)
+      },
+      onAdvanced: () => {
+        this.#wakeFollowers()
+      },
       onRetired: (retired) => {
         this.#retire(files, retired)
       },
@@ -450,6 +590,7 @@ export class Journal implements JournalContract {
         return {
           number: newest.number + 1,
           seqFloor: stability.lastSeq,
+          priorSeq: stability.lastSeq,
           predecessorNumber: newest.number,
           predecessorEndBytes: newest.sizeBytes,
           markSegment: stability.markSegment,
@@ -469,7 +610,8 @@ export class Journal implements JournalContract {
 
   #retire(files: SegmentFiles, segment: LiveSegment): void {
     const done = this.#closeSegment(segment).then(() => {
-      files.addClosed({ number: segment.number, path: segment.path, sizeBytes: segment.sizeBytes })
+      const { number, path, sizeBytes } = segment
+      files.addClosed({ number, path, sizeBytes, endedUnixMs: this.#options.io.unixTimeMs() })
     })
     this.#retirements.add(done)
     ignoreRejection(
@@ -526,8 +668,25 @@ export class Journal implements JournalContract {
   }
 }
 
-function closedOf({ path, header }: FoundLog['dead'][number]): ClosedSegment {
+function deadOf({ path, header }: FoundSegment): Expendable {
   return { number: header.number, path, sizeBytes: header.segmentBytes }
+}
+
+/**
+ * A chain's segments, none of which is appended to. When each of them ended follows from the headers behind it: one that a
+ * recovery wrote is younger than the end of the segment before it, any other than that of the one before that.
+ */
+function closedOf(chain: readonly FoundSegment[], nowMs: number): ClosedSegment[] {
+  return chain.map(({ path, header }, i) => {
+    const next = chain.at(i + 1)?.header
+    const younger = next === undefined || wasBegunByRecovery(next) ? next : chain.at(i + 2)?.header
+    return {
+      number: header.number,
+      path,
+      sizeBytes: header.segmentBytes,
+      endedUnixMs: younger?.createdUnixMs ?? nowMs,
+    }
+  })
 }
 
 /** Bytes appended and not stable: exact within a segment, what is written and not stable otherwise. */

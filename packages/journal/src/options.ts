@@ -1,6 +1,6 @@
 import { HoltError } from '@holt/errors'
 import type { Io } from '@holt/uring-native'
-import type { JournalDurability } from './contract.js'
+import type { JournalDurability, Lsn } from './contract.js'
 import type { JournalEventListener } from './events.js'
 import {
   DEFAULT_FIRST_SEGMENT_BYTES,
@@ -32,6 +32,18 @@ export interface JournalOptions {
   readonly random?: () => number
   /** What the directory holds, where the caller has just listed it and nobody else may change it. */
   readonly names?: readonly string[]
+  /**
+   * Segments that recovery does not need any more stay for followers, up to so many bytes of files; 0 (default): not bounded
+   * by bytes.
+   */
+  readonly retainBytes?: number
+  /** And no longer than so long after they ended; 0 (default): not bounded by age. With both 0 nothing is retained. */
+  readonly retainMs?: number
+  /**
+   * What the caller's image holds: the position that {@link Journal.replay} will be given. Nothing is read of the segments
+   * before it, so damage there does not matter.
+   */
+  readonly imagePosition?: Lsn | undefined
   /** Replay only; {@link Journal.start} is refused. */
   readonly readOnly?: boolean
   readonly onEvent?: JournalEventListener
@@ -40,7 +52,7 @@ export interface JournalOptions {
 const DEFAULT_SYNC_INTERVAL_MS = 1000
 
 /** Options with every default filled in. */
-export type CheckedOptions = Required<Omit<JournalOptions, 'onEvent' | 'random' | 'names'>> & {
+export type CheckedOptions = Required<Omit<JournalOptions, 'onEvent' | 'random' | 'names' | 'imagePosition'>> & {
   readonly onEvent: JournalEventListener
   readonly random: (() => number) | undefined
 }
@@ -74,6 +86,8 @@ export function checkOptions(options: JournalOptions): CheckedOptions {
       `syncIntervalMs is ${String(syncIntervalMs)}, expected 0 or more milliseconds`,
     )
   }
+  const retainBytes = retained('retainBytes', options.retainBytes)
+  const retainMs = retained('retainMs', options.retainMs)
   const { onEvent } = options
   return {
     io: options.io,
@@ -83,10 +97,17 @@ export function checkOptions(options: JournalOptions): CheckedOptions {
     firstSegmentBytes,
     durability: options.durability,
     syncIntervalMs,
+    retainBytes,
+    retainMs,
     readOnly: options.readOnly ?? false,
     random: options.random,
     onEvent: onEvent === undefined ? () => undefined : guarded(onEvent),
   }
+}
+
+function retained(name: string, value = 0): number {
+  if (value >= 0 && Number.isSafeInteger(value)) return value
+  throw new HoltError('HOLT_INVALID_ARGUMENT', `${name} is ${String(value)}, expected a whole number from 0 on`)
 }
 
 /** A listener that throws is reported as an uncaught error of its own; the journal's state stays whole. */

@@ -8,6 +8,9 @@
  *          │ ended at 9 216, says 6       6 was begun by a recovery, which found 4 to end there
  *          5 (dead: nobody names it)
  * ```
+ *
+ * Whoever holds an image needs the segments from its position on. Those before are history: kept for followers, or not put
+ * away yet. Opening reads nothing of them, so neither their number nor their state is of weight; {@link readHistory} does.
  */
 import { HoltError, isHoltError } from '@holt/errors'
 import type { Io } from '@holt/uring-native'
@@ -26,17 +29,26 @@ export interface ChainSegment extends FoundSegment {
   readonly limitBytes: number
 }
 
+/** A file with a segment's name, of which no more is known. */
+export interface NamedSegment {
+  readonly number: number
+  readonly path: string
+}
+
 export interface FoundLog {
   /** Oldest first. Empty for a store without a journal. */
   readonly chain: readonly ChainSegment[]
   readonly dead: readonly FoundSegment[]
-  /** Of all headers found; 0 without any. */
+  /** Before the position that is needed. Oldest first. */
+  readonly history: readonly NamedSegment[]
+  /** Of all segments found; 0 without any. */
   readonly highestNumber: number
   readonly highestSeqFloor: number
 }
 
 /**
- * Reads the headers of a directory's segments and finds the chain. Changes nothing. `names` saves the listing.
+ * Reads the headers of a directory's segments from that of `neededFrom` on, of all without it, and finds the chain. Changes
+ * nothing. `names` saves the listing.
  *
  * @throws HoltError `HOLT_CORRUPT` naming the file; `HOLT_VERSION`; when `readOnly`, `HOLT_BUSY` if a file went away
  * meanwhile.
@@ -47,12 +59,21 @@ export async function findLog(
   storeId: Uint8Array,
   readOnly: boolean,
   names?: readonly string[],
+  neededFrom?: Lsn,
 ): Promise<FoundLog> {
   const found = new Map<number, FoundSegment>()
+  const history: NamedSegment[] = []
+  const firstNeeded = neededFrom === undefined ? 0 : lsnSegment(neededFrom)
+  let highestNumber = 0
   for (const name of names ?? (await io.list(directory))) {
     const number = segmentNumberOf(name)
     if (number === undefined) continue
     const path = journalPath(directory, name)
+    highestNumber = Math.max(highestNumber, number)
+    if (number < firstNeeded) {
+      history.push({ number, path })
+      continue
+    }
     try {
       found.set(number, { path, header: await readHeader(io, path, number, storeId) })
     } catch (error) {
@@ -68,7 +89,7 @@ export async function findLog(
       throw error
     }
   }
-  const highestNumber = Math.max(0, ...found.keys())
+  history.sort((a, b) => a.number - b.number)
   let highestSeqFloor = 0
   for (const { header } of found.values()) highestSeqFloor = Math.max(highestSeqFloor, header.seqFloor)
 
@@ -82,7 +103,42 @@ export async function findLog(
     limitBytes = current.header.predecessorEndBytes
     current = found.get(current.header.predecessorNumber)
   }
-  return { chain, dead: [...found.values()], highestNumber, highestSeqFloor }
+  return { chain, dead: [...found.values()], history, highestNumber, highestSeqFloor }
+}
+
+/** What lies before the segments that recovery needs. */
+export interface History {
+  /** The chain's continuation backwards, as far as it goes. Oldest first. */
+  readonly chain: readonly ChainSegment[]
+  /** Why it goes no further, if that is not because the next one is not there. */
+  readonly damaged: (NamedSegment & { readonly error: HoltError }) | undefined
+  /** Files that nobody names, or that lie behind the damage. */
+  readonly dead: readonly NamedSegment[]
+}
+
+/** Follows the chain into the segments before it. Changes nothing. Throws `HOLT_IO`. */
+export async function readHistory(io: Io, storeId: Uint8Array, log: FoundLog): Promise<History> {
+  const unread = new Map(log.history.map((named) => [named.number, named]))
+  const chain: ChainSegment[] = []
+  let damaged: History['damaged']
+  let successor = log.chain.at(0)?.header
+  while (successor !== undefined) {
+    const named = unread.get(successor.predecessorNumber)
+    if (named === undefined) break
+    unread.delete(named.number)
+    try {
+      const header = await readHeader(io, named.path, named.number, storeId)
+      const limitBytes = successor.predecessorEndBytes
+      checkLimit({ path: named.path, header }, limitBytes)
+      chain.unshift({ path: named.path, header, limitBytes })
+      successor = header
+    } catch (error) {
+      if (!isHoltError(error) || error.code === 'HOLT_IO') throw error
+      damaged = { ...named, error }
+      break
+    }
+  }
+  return { chain, damaged, dead: [...unread.values()] }
 }
 
 /** Where reading begins: an index into the chain and an offset. */

@@ -13,8 +13,6 @@ import { lsn, lsnOffset, lsnSegment, type Lsn, type ReplayedRecord, type ReplayR
 import {
   emptyRecordHeader,
   FIRST_CALLER_TYPE,
-  isRecordBodyValid,
-  readRecordHeader,
   RECORD_ALIGNMENT_BYTES,
   RECORD_CLOSING_MARK,
   RECORD_FILLER,
@@ -23,7 +21,7 @@ import {
   type RecordHeader,
 } from './record.js'
 import { locate, type ChainSegment, type FoundLog } from './recovery.js'
-import { FIRST_RECORD_OFFSET } from './segment-header.js'
+import { FIRST_RECORD_OFFSET, wasBegunByRecovery } from './segment-header.js'
 import { SegmentReader } from './segment-reader.js'
 
 export type ReplayVisitor = (record: ReplayedRecord) => void | Promise<void>
@@ -115,7 +113,7 @@ class Replay {
       if (endBytes > place.offsetBytes) {
         end = { chainIndex: place.chainIndex, offsetBytes: endBytes }
         wasClosed = isClosed
-      } else if (wasBegunByRecovery(segment)) wasClosed = false
+      } else if (wasBegunByRecovery(segment.header)) wasClosed = false
       place = { chainIndex: place.chainIndex, offsetBytes: endBytes }
       if (endBytes === segment.limitBytes && place.chainIndex + 1 < this.#chain.length) {
         place = { chainIndex: place.chainIndex + 1, offsetBytes: FIRST_RECORD_OFFSET }
@@ -167,24 +165,20 @@ class Replay {
     try {
       while (at + RECORD_HEADER_BYTES <= limitBytes) {
         if (!reader.has(at, RECORD_HEADER_BYTES)) await reader.load(at, RECORD_HEADER_BYTES)
-        if (!this.#readHeader(reader, segment, at)) break
+        if (!reader.readHeader(at, header.headerSalt, record)) break
         const { type, totalBytes } = record
-        if (type !== RECORD_FILLER) {
-          if (!reader.has(at, totalBytes)) await reader.load(at, totalBytes)
-          const { bytes, view, windowStart } = reader
-          if (!isRecordBodyValid(bytes, view, at - windowStart, at, header.bodySalt, totalBytes)) break
-        }
-        this.#checkKnown(path, at)
+        if (type !== RECORD_FILLER && !reader.has(at, totalBytes)) await reader.load(at, totalBytes)
+        if (!reader.isBodyValid(at, header.bodySalt, record)) break
+        checkKnown(record, path, at)
         this.#noteRecord()
         isClosed = type === RECORD_CLOSING_MARK
         if (type >= FIRST_CALLER_TYPE) {
           this.#records++
-          const bodyAt = at - reader.windowStart + RECORD_HEADER_BYTES
           const pending = this.#visit({
             type,
             seq: record.seq,
             position: lsn(header.number, at),
-            body: reader.bytes.subarray(bodyAt, bodyAt + record.bodyBytes),
+            body: reader.bodyOf(at, record),
           })
           if (pending !== undefined) await pending
         }
@@ -218,7 +212,7 @@ class Replay {
         if (!reader.has(at, RECORD_HEADER_BYTES)) await reader.load(at, RECORD_HEADER_BYTES)
         let step = RECORD_ALIGNMENT_BYTES
         const isMagic = reader.view.getUint16(at - reader.windowStart, true) === RECORD_MAGIC
-        if (isMagic && this.#readHeader(reader, segment, at)) {
+        if (isMagic && reader.readHeader(at, header.headerSalt, record)) {
           // Its mark is the truth even if its body did not arrive.
           this.#noteRecord()
           foundAny = true
@@ -226,8 +220,7 @@ class Replay {
           if (type === RECORD_FILLER) step = totalBytes
           else {
             if (!reader.has(at, totalBytes)) await reader.load(at, totalBytes)
-            const { bytes, view, windowStart } = reader
-            if (isRecordBodyValid(bytes, view, at - windowStart, at, header.bodySalt, totalBytes)) {
+            if (reader.isBodyValid(at, header.bodySalt, record)) {
               step = totalBytes
               if (type >= FIRST_CALLER_TYPE) this.#recordsBehindEnd++
             }
@@ -239,22 +232,6 @@ class Replay {
       await reader.close()
     }
     return foundAny
-  }
-
-  #readHeader(reader: SegmentReader, segment: ChainSegment, at: number): boolean {
-    const { bytes, view, windowStart } = reader
-    const { headerSalt } = segment.header
-    return readRecordHeader(bytes, view, at - windowStart, at, segment.limitBytes, headerSalt, this.#record)
-  }
-
-  #checkKnown(path: string, at: number): void {
-    const { type, flags } = this.#record
-    const isKnown = type === RECORD_FILLER || type === RECORD_CLOSING_MARK || type >= FIRST_CALLER_TYPE
-    if (isKnown && flags === 0) return
-    throw new HoltError(
-      'HOLT_VERSION',
-      `${path}: the record at offset ${String(at)} has type ${String(type)} and flags ${String(flags)}, which this release does not know`,
-    )
   }
 
   #noteRecord(): void {
@@ -276,11 +253,16 @@ class Replay {
   }
 }
 
-/** Only a recovery writes a header whose mark is the predecessor's end. */
-function wasBegunByRecovery({ header }: ChainSegment): boolean {
-  return header.markSegment === header.predecessorNumber && header.markOffset === header.predecessorEndBytes
-}
-
 function describe(position: Lsn): string {
   return `segment ${String(lsnSegment(position))} offset ${String(lsnOffset(position))}`
+}
+
+/** Throws `HOLT_VERSION` for a record of a kind that only a newer release writes. */
+export function checkKnown({ type, flags }: RecordHeader, path: string, at: number): void {
+  const isKnown = type === RECORD_FILLER || type === RECORD_CLOSING_MARK || type >= FIRST_CALLER_TYPE
+  if (isKnown && flags === 0) return
+  throw new HoltError(
+    'HOLT_VERSION',
+    `${path}: the record at offset ${String(at)} has type ${String(type)} and flags ${String(flags)}, which this release does not know`,
+  )
 }

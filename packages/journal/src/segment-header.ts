@@ -12,21 +12,26 @@
  *          12  zero                         60  predecessor's end, u32
  *          16  store id, 16 bytes           64  stable mark: segment, u32 (0: none)
  *          32  number, u32                  68  stable mark: offset, u32
- *          36  segmentBytes, u32            72  zeros
- *          40  header salt, u32            124  CRC-32C of bytes 0 … 123
- *          44  body salt, u32
+ *          36  segmentBytes, u32            72  prior seq, f64
+ *          40  header salt, u32             80  made at, ms since 1970, f64
+ *          44  body salt, u32               88  zeros
+ *                                          124  CRC-32C of bytes 0 … 123
  * ```
  *
  * The predecessor's end is where its records end: its size if it was used up (a filler reaches to its very end, so
  * that this is known before it is full), or where a recovery found the log to end. The stable mark is what was known
  * to be on the medium when the header was written; it is equal to the predecessor's end only if a recovery wrote it.
+ *
+ * The prior seq is the highest one that was used when the header was written: the seq floor leaves out what may have been
+ * handed out and lost. In a header that a recovery wrote it is that of the last record before the segment, or of the image
+ * where none is left. The time is for retention by age, and nothing else.
  */
 import { HoltError } from '@holt/errors'
 import { crc32c } from '@holt/uring-native/crc32c'
 import { MAX_SEGMENT_NUMBER } from './contract.js'
 import { RECORD_ALIGNMENT_BYTES, type Salts } from './record.js'
 
-export const JOURNAL_FORMAT_VERSION = 1
+export const JOURNAL_FORMAT_VERSION = 2
 export const STORE_ID_BYTES = 16
 /** Where the first record of every segment lies: behind both copies of the header. */
 export const FIRST_RECORD_OFFSET = 8192
@@ -54,6 +59,15 @@ export interface SegmentHeader extends Salts {
   /** 0 when nothing was known to be stable. */
   readonly markSegment: number
   readonly markOffset: number
+  readonly priorSeq: number
+  readonly createdUnixMs: number
+}
+
+/** Only a recovery writes a header whose mark is the predecessor's end. */
+export function wasBegunByRecovery(header: SegmentHeader): boolean {
+  return (
+    header.markSegment === header.predecessorNumber && header.markOffset === header.predecessorEndBytes
+  )
 }
 
 /** The first {@link FIRST_RECORD_OFFSET} bytes of a segment. */
@@ -72,6 +86,8 @@ export function encodeSegmentHeader(header: SegmentHeader): Uint8Array {
   view.setUint32(60, header.predecessorEndBytes, true)
   view.setUint32(64, header.markSegment, true)
   view.setUint32(68, header.markOffset, true)
+  view.setFloat64(72, header.priorSeq, true)
+  view.setFloat64(80, header.createdUnixMs, true)
   view.setUint32(CRC_AT, crc32c(bytes, 0, CRC_AT, 0), true)
   bytes.copyWithin(SECOND_COPY_AT, 0, COPY_BYTES)
   return bytes
@@ -123,6 +139,8 @@ function decodeCopy(copy: Uint8Array, path: string): SegmentHeader {
     predecessorEndBytes: view.getUint32(60, true),
     markSegment: view.getUint32(64, true),
     markOffset: view.getUint32(68, true),
+    priorSeq: view.getFloat64(72, true),
+    createdUnixMs: view.getFloat64(80, true),
   }
   const sound =
     header.number > 0 &&
@@ -133,7 +151,10 @@ function decodeCopy(copy: Uint8Array, path: string): SegmentHeader {
     (header.predecessorNumber === 0) === (header.predecessorEndBytes === 0) &&
     header.markSegment < header.number &&
     Number.isSafeInteger(header.seqFloor) &&
-    header.seqFloor >= 0
+    header.seqFloor >= 0 &&
+    Number.isSafeInteger(header.priorSeq) &&
+    header.priorSeq >= 0 &&
+    Number.isFinite(header.createdUnixMs)
   if (!sound) throw new HoltError('HOLT_CORRUPT', `${path}: the segment header holds values out of range`)
   return header
 }

@@ -1,5 +1,12 @@
 import { HoltError, isHoltError } from '@holt/errors'
 import type { Io, IoFile } from '@holt/uring-native'
+import {
+  isRecordBodyValid,
+  readRecordHeader,
+  RECORD_FILLER,
+  RECORD_HEADER_BYTES,
+  type RecordHeader,
+} from './record.js'
 
 /** The first piece is small: a log that was closed has little behind its checkpoint. */
 const FIRST_WINDOW_BYTES = 64 * 2 ** 10
@@ -10,7 +17,7 @@ export class SegmentReader {
   readonly #io: Io
   readonly #file: IoFile
   readonly #path: string
-  readonly #limitBytes: number
+  #limitBytes: number
   #nextWindowBytes = FIRST_WINDOW_BYTES
   /** The window's buffer. Replaced by {@link load}. */
   bytes: Uint8Array
@@ -66,6 +73,29 @@ export class SegmentReader {
       )
     }
     this.#windowEnd = offsetBytes + length
+  }
+
+  /** More of the segment may be read than before. */
+  extendTo(limitBytes: number): void {
+    this.#limitBytes = limitBytes
+  }
+
+  /** Decodes the record header at `at`, which the window holds; false if there is no valid one. */
+  readHeader(at: number, headerSalt: number, into: RecordHeader): boolean {
+    const { bytes, view, windowStart } = this
+    return readRecordHeader(bytes, view, at - windowStart, at, this.#limitBytes, headerSalt, into)
+  }
+
+  /** Whether the body of the record at `at`, all of which the window holds, is what was written. A filler's always is. */
+  isBodyValid(at: number, bodySalt: number, { type, totalBytes }: RecordHeader): boolean {
+    if (type === RECORD_FILLER) return true
+    return isRecordBodyValid(this.bytes, this.view, at - this.windowStart, at, bodySalt, totalBytes)
+  }
+
+  /** The body of the record at `at`, all of which the window holds: valid until the window moves. */
+  bodyOf(at: number, { bodyBytes }: RecordHeader): Uint8Array {
+    const bodyAt = at - this.windowStart + RECORD_HEADER_BYTES
+    return this.bytes.subarray(bodyAt, bodyAt + bodyBytes)
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,7 @@ import { lsnSegment, MAX_SEGMENT_NUMBER, type Lsn } from './contract.js'
 import type { JournalEventListener } from './events.js'
 import { ignoreRejection } from './promises.js'
 import type { Salts } from './record.js'
+import type { Retention } from './retention.js'
 import { encodeSegmentHeader, FIRST_RECORD_OFFSET } from './segment-header.js'
 import { CREATING_NAME, journalPath, SPARE_NAME, segmentName } from './segment-names.js'
 
@@ -24,6 +25,7 @@ export function halfFull(segment: LiveSegment): number {
 
 /** What the header of a new segment says beside what {@link SegmentFiles} knows itself. */
 export interface SegmentPlan {
+  readonly priorSeq: number
   readonly number: number
   readonly seqFloor: number
   readonly predecessorNumber: number
@@ -37,7 +39,12 @@ export interface ClosedSegment {
   readonly number: number
   readonly path: string
   readonly sizeBytes: number
+  /** By then nothing was appended to it any more: milliseconds since 1970. */
+  readonly endedUnixMs: number
 }
+
+/** What is to be put away; of some its size is not known. */
+export type Expendable = Pick<ClosedSegment, 'number' | 'path'> & Partial<Pick<ClosedSegment, 'sizeBytes'>>
 
 export interface SegmentFilesOptions {
   readonly io: Io
@@ -49,6 +56,10 @@ export interface SegmentFilesOptions {
   /** Whether live segments are to be mapped. */
   readonly mapped: boolean
   readonly onEvent: JournalEventListener
+  /** What of the covered segments stays. */
+  readonly retention: Retention
+  /** Called before a segment's file is used again or removed. */
+  readonly onPutAway: (number: number) => void
 }
 
 const ZERO_CHUNK_BYTES = 2 ** 20
@@ -141,8 +152,32 @@ export class SegmentFiles {
   }
 
   /** Removes files that are not part of the log, or keeps one of them as the spare. */
-  discard(dead: readonly ClosedSegment[]): Promise<void> {
+  discard(dead: readonly Expendable[]): Promise<void> {
     return this.#inTurn(() => this.#putAway(dead))
+  }
+
+  /** Takes over closed segments that `find` reads, and puts away what it found to be no part of the log. */
+  takeOver(
+    find: () => Promise<{ readonly closed: readonly ClosedSegment[]; readonly dead: readonly Expendable[] }>,
+  ): Promise<void> {
+    return this.#inTurn(async () => {
+      const { closed, dead } = await find()
+      for (const segment of closed) this.#closed.set(segment.number, segment)
+      await this.#putAway(dead)
+      await this.#putAwayCovered()
+    })
+  }
+
+  /** Keeps what is to be retained, and removes the spare and `unused`, a segment that holds no record. */
+  keepRetained(unused: { readonly path: string } | undefined): Promise<void> {
+    return this.#inTurn(async () => {
+      const { io, directory } = this.#options
+      if (unused !== undefined) await io.remove(unused.path)
+      await this.#putAwayCovered()
+      // One that was covered may just have become it.
+      if (this.#spareBytes > 0) await io.remove(journalPath(directory, SPARE_NAME))
+      this.#spareBytes = 0
+    })
   }
 
   /** Removes these segments, all closed ones and the spare, of which nobody needs anything any more. */
@@ -162,17 +197,21 @@ export class SegmentFiles {
   }
 
   #recycleInBackground(): void {
-    const done = this.#inTurn(async () => {
-      const covered = [...this.#closed.values()].filter((segment) => segment.number < this.#recycleBefore)
-      await this.#putAway(covered.sort((a, b) => a.number - b.number))
-    })
+    const done = this.#inTurn(() => this.#putAwayCovered())
     done.catch((cause: unknown) => {
       this.#options.onEvent({ kind: 'recycle-failed', cause })
     })
   }
 
-  async #putAway(segments: readonly ClosedSegment[]): Promise<void> {
-    const { io, directory, segmentBytes } = this.#options
+  async #putAwayCovered(): Promise<void> {
+    const covered = [...this.#closed.values()].filter((segment) => segment.number < this.#recycleBefore)
+    covered.sort((a, b) => a.number - b.number)
+    await this.#putAway(this.#options.retention.expendable(covered))
+  }
+
+  async #putAway(segments: readonly Expendable[]): Promise<void> {
+    const { io, directory, segmentBytes, onPutAway } = this.#options
+    for (const { number } of segments) onPutAway(number)
     for (const segment of segments) {
       try {
         if (this.#spareBytes === 0 && segment.sizeBytes === segmentBytes)
@@ -197,6 +236,7 @@ export class SegmentFiles {
 
   async #create(plan: SegmentPlan, freshBytes: number): Promise<LiveSegment> {
     const { io, directory, storeId, mapped } = this.#options
+    const createdUnixMs = io.unixTimeMs()
     if (plan.number > MAX_SEGMENT_NUMBER) {
       throw new HoltError(
         'HOLT_UNSUPPORTED',
@@ -209,7 +249,7 @@ export class SegmentFiles {
     const sparePath = journalPath(directory, SPARE_NAME)
     const spare = await io.open(sparePath, { access: 'readwrite' })
     try {
-      await io.write(spare, 0, encodeSegmentHeader({ ...plan, ...salts, segmentBytes, storeId }))
+      await io.write(spare, 0, encodeSegmentHeader({ ...plan, ...salts, segmentBytes, storeId, createdUnixMs }))
       await io.sync(spare)
     } finally {
       await io.close(spare)

@@ -29,6 +29,10 @@ export interface StabilityOptions {
   /** A closed segment is wholly stable; nothing here uses it any more. */
   readonly onRetired: (segment: LiveSegment) => void
   readonly onEvent: JournalEventListener
+  /** The log goes on in that segment; the highest seq before it. */
+  readonly onBegun: (segment: LiveSegment, priorSeq: number) => void
+  /** The stable position may have advanced. */
+  readonly onAdvanced: () => void
   /** Floor of the first segment. */
   readonly seqFloor: number
 }
@@ -46,6 +50,8 @@ export class Stability {
   readonly #syncIntervalMs: number
   readonly #onRetired: (segment: LiveSegment) => void
   readonly #onEvent: JournalEventListener
+  readonly #onBegun: StabilityOptions['onBegun']
+  readonly #onAdvanced: () => void
 
   /** Oldest first: all that are not wholly stable, and the newest. */
   readonly #tracked: TrackedSegment[] = []
@@ -69,6 +75,8 @@ export class Stability {
     this.#syncIntervalMs = options.syncIntervalMs
     this.#onRetired = options.onRetired
     this.#onEvent = options.onEvent
+    this.#onBegun = options.onBegun
+    this.#onAdvanced = options.onAdvanced
     this.lastSeq = options.seqFloor
     this.durableSeq = options.seqFloor
     options.fault.onPoisoned((error) => {
@@ -101,6 +109,7 @@ export class Stability {
       schedule: undefined,
     }
     this.#tracked.push(tracked)
+    this.#onBegun(segment, this.lastSeq)
     this.armed = this.#running || this.#fault.error !== undefined
     this.#advance()
     return tracked
@@ -274,6 +283,7 @@ export class Stability {
       this.markSegment = oldest.segment.number
       this.markOffset = oldest.stableBytes
     }
+    this.#onAdvanced()
   }
 }
 

@@ -297,6 +297,10 @@ export class MemoryIo implements Io {
     return this.#now
   }
 
+  unixTimeMs(): number {
+    return this.#now
+  }
+
   setTimer(delayMs: number, callback: () => void): Timer {
     const due: Due = { atMs: this.#now + delayMs, run: callback, done: false }
     this.#due.push(due)

@@ -622,6 +622,11 @@ export class SimIo implements Io {
     return this.#clock.nowMs
   }
 
+  /** The virtual clock; each process on a disk begins later than the one before it. */
+  unixTimeMs(): number {
+    return this.#clock.nowMs
+  }
+
   setTimer(delayMs: number, callback: () => void): Timer {
     this.#assertUsable()
     checkDelay(delayMs)

@@ -363,6 +363,10 @@ export class FsIo implements Io {
     return nowMs()
   }
 
+  unixTimeMs(): number {
+    return Date.now()
+  }
+
   fillRandom(bytes: Uint8Array): void {
     randomFillSync(bytes)
   }

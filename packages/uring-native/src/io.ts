@@ -227,6 +227,8 @@ export interface Io {
 
   /** Monotonic milliseconds, with fractions. */
   nowMs(): number
+  /** Milliseconds since 1970, as the system's clock says: comparable over restarts, but it can be set, also back. */
+  unixTimeMs(): number
   /** Calls back once, after `delayMs`. Keeps no process alive. */
   setTimer(delayMs: number, callback: () => void): Timer
   /** Fills the array, of at most 65 536 bytes, from the system's generator: ids and salts, so that no two are alike. */

@@ -428,6 +428,10 @@ export class UringIo implements Io {
     return nowMs()
   }
 
+  unixTimeMs(): number {
+    return Date.now()
+  }
+
   fillRandom(bytes: Uint8Array): void {
     randomFillSync(bytes)
   }
