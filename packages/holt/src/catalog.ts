@@ -1,10 +1,10 @@
-import type { ArtIndex } from '@holt/art-index'
+import { type ArtIndex, Cursor, END } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
 import type { Durability } from './durability.js'
 import type { Engine } from './engine.js'
 import { foundBytes } from './found-value.js'
 import { keyCodec, type KeyEncodingName } from './key-encoding.js'
-import { LIMITS } from './limits.js'
+import { LIMITS, TREE_ID_BYTES } from './limits.js'
 import type { Operation } from './operation.js'
 import { withTreeId } from './range.js'
 import type { TreeState } from './tree-state.js'
@@ -18,9 +18,9 @@ export interface TreeRecord {
 }
 
 /** The catalogue is the tree with this id: name → record, as JSON text. */
-const CATALOG_ID = 0
+export const CATALOG_ID = 0
 /** No tree can have the empty name: its record counts the ids handed out. */
-const COUNTER_NAME = ''
+export const COUNTER_NAME = ''
 const MAX_TREE_ID = 2 ** 32 - 1
 
 /** The named trees of a database. Creating one is an ordinary write. */
@@ -56,7 +56,8 @@ export class Catalog {
     const dropping = this.#engine.write(
       [
         { kind: 'delete', key: catalogKey(name) },
-        { kind: 'deletePrefix', key: withTreeId(record.id, new Uint8Array(0)) },
+        // Also of an empty tree: whoever reads the journal later learns by it which id had the name.
+        { kind: 'deletePrefix', key: withTreeId(record.id, new Uint8Array(0)), always: true },
       ],
       durability,
     )
@@ -74,6 +75,21 @@ export class Catalog {
   /** The record of a tree; `undefined` if there is none of that name. */
   find(name: string): TreeRecord | undefined {
     return findTree(this.#engine.index, name)
+  }
+
+  /** The name of a tree that there is, or that was dropped since the database was opened. */
+  nameOf(id: number): string | undefined {
+    const state = this.#states.get(id)
+    if (state !== undefined) return state.name
+    const { index } = this.#engine
+    const cursor = new Cursor(index, { prefix: withTreeId(CATALOG_ID, new Uint8Array(0)) })
+    while (cursor.next() !== END) {
+      const name = treeNameOf(cursor.key.subarray(0, cursor.keyLength))
+      if (name === COUNTER_NAME) continue
+      const record = this.find(name)
+      if (record?.id === id) return name
+    }
+    return undefined
   }
 
   /** The tree's record, made if there is none. Rejects `HOLT_INVALID_ARGUMENT` for a name that cannot be one. */
@@ -165,6 +181,11 @@ function catalogKey(name: string): Uint8Array {
   return withTreeId(CATALOG_ID, keyCodec('utf8').encode(name))
 }
 
+/** The name that a key of the catalogue, tree id included, stands for. */
+export function treeNameOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('utf8', TREE_ID_BYTES)
+}
+
 function encode(record: object): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(record))
 }
@@ -188,7 +209,7 @@ function parse(name: string, value: Uint8Array): Readonly<Record<string, unknown
   return record as Readonly<Record<string, unknown>>
 }
 
-function parseRecord(name: string, value: Uint8Array): TreeRecord {
+export function parseRecord(name: string, value: Uint8Array): TreeRecord {
   const { id, keyEncoding, valueEncoding }: { readonly [name in keyof TreeRecord]?: unknown } = parse(
     name,
     value,

@@ -1,6 +1,7 @@
 import { treeStatistics, type TreeStatistics, type VerifyReport } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
 import { Catalog } from './catalog.js'
+import { type ChangeFeed, type ChangesOptions, changesOfDatabase } from './change-feed.js'
 import { raisedDurability } from './durability.js'
 import { compactDatabase, type CompactionProgress, type CompactOptions } from './compaction.js'
 import type { Engine } from './engine.js'
@@ -147,6 +148,26 @@ export class Db implements AsyncDisposable {
     this.#engine.assertOpen()
     this.#shares ??= new ShareDesk(this.#engine)
     return this.#shares.shared()
+  }
+
+  /**
+   * The version of the newest commit that reads show: what they gave in the same turn is the state at it. Together with
+   * `db.sync()`, after which it is certain, it is where a feed of changes goes on.
+   */
+  get version(): Version {
+    return this.#engine.lastVersion as Version
+  }
+
+  /**
+   * Commits of all trees, or of those named, with a version above `fromVersion`; without it, those made from now on. Keys and
+   * values are bytes; `tree.changes` decodes them. How far back it can go is what `retainJournalBytes` and `retainJournalMs`
+   * of `open` say; 0 begins with the first commit ever.
+   *
+   * Throws `HOLT_INVALID_ARGUMENT` for an option or version that cannot be, `HOLT_UNSUPPORTED` without a journal (durability
+   * `'memory'`), the signal's reason; see {@link ChangeFeed} for what its steps reject with.
+   */
+  changes(fromVersion?: number, options: ChangesOptions = {}): ChangeFeed {
+    return changesOfDatabase(this.#engine, (id) => this.#catalog.nameOf(id), fromVersion, options)
   }
 
   /** Resolves when all writes called before it survive a power loss. Without a journal that takes a checkpoint. */

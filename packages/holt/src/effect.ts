@@ -18,6 +18,7 @@ import { decodePackedBatch, PACKED_BATCH_RECORD } from './packed-batch.js'
  * delete prefix  type 19   prefix
  * move prefix    type 20   prefix length u16 | prefix | new prefix
  * packed         type 24   see packed-batch.ts
+ * bulk load      type 25   prefix: keys below it came by the image, not by the log; replay has nothing to do
  * ```
  *
  * A move puts all keys below one prefix below another, with values and versions, in place of what is there.
@@ -37,6 +38,8 @@ export const DELETE_RECORD = 17
 export const BATCH_RECORD = 18
 export const DELETE_PREFIX_RECORD = 19
 export const MOVE_PREFIX_RECORD = 20
+
+export const BULK_LOAD_RECORD = 25
 
 /** In a batch, by their number. */
 const KINDS = ['put', 'delete', 'deletePrefix', 'movePrefix'] as const
@@ -111,6 +114,11 @@ export function appendDelete(
   journal.leave()
 }
 
+/** Appends the record that says of a prefix that a bulk load filled it. */
+export function appendBulkLoad(journal: JournalContract, seq: number, prefix: Uint8Array): void {
+  appendKey(journal, BULK_LOAD_RECORD, seq, prefix)
+}
+
 function appendPutEffect(journal: JournalContract, seq: number, key: Uint8Array, value: Uint8Array): void {
   journal.reserve(PUT_RECORD, seq, putBytes(key.length, value.length))
   const { body, bodyOffset } = journal
@@ -181,6 +189,7 @@ function putUint32(bytes: Uint8Array, at: number, value: number): number {
 /** The effects of a record, as copies. Throws `HOLT_CORRUPT` when the body is none of ours although its checksum holds. */
 export function decodeEffects(record: ReplayedRecord): Effect[] {
   if (record.type === PACKED_BATCH_RECORD) return decodePackedBatch(record)
+  if (record.type === BULK_LOAD_RECORD) return []
   const { body } = record
   if (record.type === PUT_RECORD) {
     const valueAt = putValueAt(record)

@@ -17,7 +17,16 @@ import type { Durability } from './durability.js'
 import { applyEffect } from './apply-effect.js'
 import { BackgroundCompaction } from './background-compaction.js'
 import { CommittedTree } from './committed-tree.js'
-import { appendDelete, appendEffects, appendPut, type Effect, effectsBytes, putBytes } from './effect.js'
+import {
+  appendBulkLoad,
+  appendDelete,
+  appendEffects,
+  appendPut,
+  type Effect,
+  effectsBytes,
+  putBytes,
+} from './effect.js'
+import { ChangeFeeds } from './change-feed.js'
 import { batchTooLarge, LIMITS, MAX_UNLINKED_FRAMES, SEQ_WINDOW } from './limits.js'
 import {
   keysOf,
@@ -45,6 +54,8 @@ export interface EngineParts {
   readonly durability: Durability
   /** Highest seq that was ever handed out, as far as the files tell, and the first one that may be now, less one. */
   readonly seq: number
+  /** Highest seq that the files hold. */
+  readonly lastSeq: number
   /** Makes the store ready for changes: run once, before the first. */
   readonly start: (seqFloor: number) => Promise<void>
   /** Whether frames that deletes leave half empty are merged without being asked. */
@@ -109,6 +120,7 @@ export class Engine {
   readonly pages: ScanPages = new ScanPages(this)
   readonly visits: VisitWalks
   readonly asyncReads: AsyncReads
+  readonly feeds = new ChangeFeeds()
 
   readonly #start: (seqFloor: number) => Promise<void>
   readonly #turns: TurnGuard
@@ -123,6 +135,7 @@ export class Engine {
   #draining = Promise.resolve()
   #isDraining = false
   #seq: number
+  readonly #lastSeqFound: number
   #seqFloor: number
   /** The store is ready for changes and nobody has closed it: writes need not ask further. */
   #writable = false
@@ -147,6 +160,7 @@ export class Engine {
     this.readOnly = parts.readOnly ?? false
     this.#start = parts.start
     this.#seq = parts.seq
+    this.#lastSeqFound = parts.lastSeq
     this.#seqFloor = parts.seq
     this.#turns = new TurnGuard(parts.io)
     this.#committed = new CommittedTree(parts.index)
@@ -162,6 +176,10 @@ export class Engine {
   /** The newest commit seq handed out. */
   get seq(): number {
     return this.#seq
+  }
+  /** The newest commit seq that there is: without a write of this opening's, one that was found. */
+  get lastVersion(): number {
+    return this.#seq === this.#seqFloor ? this.#lastSeqFound : this.#seq
   }
   get seqFloor(): number {
     return this.#seqFloor
@@ -473,19 +491,17 @@ export class Engine {
   }
 
   /**
-   * Hangs what was built into the tree and makes it part of a durable image. The journal knows nothing of it, so no write is
-   * applied between the two: replay never meets one that has seen keys which the image lacks. Rejects `HOLT_EXISTS` when
-   * there are keys below the prefix by now, and the checkpoint's error; the tree has none of the load then.
+   * Hangs what was built into the tree and makes it part of a durable image. The journal has none of its keys, so no write is
+   * applied between the two: replay never meets one that has seen keys which the image lacks. It says only that there was a
+   * load, for followers, who learn of it once it is durable. Rejects `HOLT_EXISTS` when there are keys below the prefix by
+   * now, and the checkpoint's error; the tree has none of the load then.
    */
   async commitLoad(load: BulkLoad, prefix: Uint8Array, check: () => void): Promise<void> {
-    const { checkpointer } = this
+    const { checkpointer, journal } = this
     // Most of it, while writes go on; the one below has little left.
     await checkpointer?.checkpoint()
     await this.#exclusively(async () => {
-      const isIn = await this.reshape(() => {
-        check()
-        return load.finish()
-      })
+      const isIn = await this.#hangIn(load, prefix, check)
       if (!isIn)
         throw new HoltError(
           'HOLT_EXISTS',
@@ -495,9 +511,32 @@ export class Engine {
         await checkpointer?.checkpoint({ force: true })
       } catch (error) {
         await this.#undoLoad(prefix)
+        journal?.releaseFollowers()
         throw error
       }
+      journal?.releaseFollowers()
     })
+  }
+
+  /** Whether the load is in the tree now, and its record in the journal, from which followers are held back. */
+  async #hangIn(load: BulkLoad, prefix: Uint8Array, check: () => void): Promise<boolean> {
+    const { journal } = this
+    for (;;) {
+      // In one piece, so that no image has the one without the other.
+      const isIn = await this.reshape(() => {
+        check()
+        if (!this.#hasRoom(prefix.length)) return undefined
+        if (!load.finish()) return false
+        if (journal === undefined) return true
+        journal.holdFollowers()
+        this.#seq += 1
+        appendBulkLoad(journal, this.#seq, prefix)
+        return true
+      })
+      if (isIn !== undefined) return isIn
+      if (this.#wanted === WANTS_STABLE_SEQ) await journal?.sync()
+      else await journal?.whenRoom(this.#wanted)
+    }
   }
 
   /**
@@ -571,6 +610,7 @@ export class Engine {
     this.assertOpen()
     this.#closed = true
     this.#writable = false
+    await this.feeds.close()
     // Who holds writes back sees that it is closed and lets go; what waited is applied then.
     while (this.#isDraining || this.#waiting.length > 0) {
       await this.#released()

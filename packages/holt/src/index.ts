@@ -1,5 +1,8 @@
 export type { BulkEntries, BulkLoadOptions, BulkLoadProgress, BulkLoadResult } from './bulk-load.js'
 export type { CompactionProgress, CompactOptions } from './compaction.js'
+export type { Change, Commit } from './change.js'
+export { ChangeFeed } from './change-feed.js'
+export type { ChangesOptions, TreeChangesOptions } from './change-feed.js'
 export { Db } from './db.js'
 export type { TreeOptions } from './db.js'
 export type { Durability } from './durability.js'

@@ -75,6 +75,7 @@ export function openMemory(
     checkpointer: undefined,
     durability: 'memory',
     seq: 0,
+    lastSeq: 0,
     start: () => Promise.resolve(),
     backgroundCompaction,
   })
@@ -130,6 +131,9 @@ async function openIn(
     names,
     storeId: store.storeId,
     segmentBytes: options.segmentBytes,
+    retainBytes: options.retainJournalBytes,
+    retainMs: options.retainJournalMs,
+    imagePosition: note?.journalPosition,
     syncIntervalMs: options.syncIntervalMs,
     durability: durability === 'disk' ? 'disk' : 'os',
     onEvent: (event) => {
@@ -140,10 +144,12 @@ async function openIn(
     },
   })
   undo.push(() => found.close())
-  const { index, seq, journalEnd, stats } = await recover(frames, note, found, options.usableFrameBytes, () =>
+  const { index, seq, lastSeq, stats } = await recover(frames, note, found, options.usableFrameBytes, () =>
     io.nowMs(),
   )
   const journal = durability === 'memory' ? undefined : found
+  // What is written now is in no journal: what is there ends, lest it goes on later as if nothing were missing.
+  const placeWithoutJournal = found.placeBehindAll
 
   const worker: EpochWorker =
     options.checkpoint.thread && io.kind !== 'sim'
@@ -160,7 +166,7 @@ async function openIn(
         rootId: index.rootId,
         seq: engine.seq,
         seqFloor: engine.seqFloor,
-        journalPosition: journal?.position ?? journalEnd,
+        journalPosition: journal?.position ?? placeWithoutJournal,
         epoch: index.epoch,
         unlinked: [...index.unlinked.roots(), ...index.building],
         superseded: [...index.unlinked.singles()],
@@ -181,10 +187,11 @@ async function openIn(
     checkpointer,
     durability,
     seq,
+    lastSeq,
     start: async (seqFloor) => {
       await lock.settle()
       await store.settle()
-      if (journal !== undefined) await journal.start(seqFloor)
+      if (journal !== undefined) await journal.start(seqFloor, undefined, lastSeq)
       // Without a journal the image itself must say which seqs may have been handed out.
       else await checkpointer.checkpoint({ force: true })
     },

@@ -15,8 +15,8 @@ export type Operation =
       readonly version: number
     }
   | { readonly kind: 'rename'; readonly key: Uint8Array; readonly to: Uint8Array; readonly force: boolean }
-  /** `key` is the prefix. */
-  | { readonly kind: 'deletePrefix'; readonly key: Uint8Array }
+  /** `key` is the prefix. With `always` it is an effect even if there is no key: then the journal says so. */
+  | { readonly kind: 'deletePrefix'; readonly key: Uint8Array; readonly always?: boolean }
   /** `key` is the old prefix, `to` the new one; neither begins with the other. */
   | {
       readonly kind: 'renamePrefix'
@@ -109,8 +109,8 @@ export function resolveOperations(
         break
       }
       case 'deletePrefix':
-        if (hasAny(key)) {
-          found[index] = true
+        found[index] = hasAny(key)
+        if (found[index] || operation.always === true) {
           effects.push({ kind: 'deletePrefix', key })
           staged?.deletePrefix(key)
         }

@@ -41,6 +41,17 @@ export interface OpenOptions {
   readonly syncIntervalMs?: number
   /** Bytes of a journal segment: a multiple of 4 096 from 64 KiB to 128 MiB. Default 32 MiB. */
   readonly segmentBytes?: number
+  /**
+   * Keep the journal behind a checkpoint, and over a close, so that `db.changes` can go back: as many of its segments,
+   * newest first, as have no more bytes together. Default 0: not bounded by bytes, and nothing is kept if `retainJournalMs` is
+   * 0 too.
+   */
+  readonly retainJournalBytes?: number
+  /**
+   * Keep a segment of the journal so long after its last record. It is looked at when a checkpoint has ended. Default 0: not
+   * bounded by age.
+   */
+  readonly retainJournalMs?: number
   readonly checkpoint?: CheckpointOptions
   /**
    * Merge frames that deletes leave half empty, when no write comes for a moment, in pieces of about a millisecond. Default
@@ -60,6 +71,8 @@ export interface ResolvedOptions {
   readonly readOnly: boolean
   readonly syncIntervalMs: number
   readonly segmentBytes: number
+  readonly retainJournalBytes: number
+  readonly retainJournalMs: number
   readonly backgroundCompaction: boolean
   readonly usableFrameBytes: number
   readonly checkpoint: Required<CheckpointOptions>
@@ -74,6 +87,8 @@ const KNOWN: Readonly<Record<keyof OpenOptions, true>> = {
   readOnly: true,
   syncIntervalMs: true,
   segmentBytes: true,
+  retainJournalBytes: true,
+  retainJournalMs: true,
   checkpoint: true,
   backgroundCompaction: true,
   usableFrameBytes: true,
@@ -155,6 +170,16 @@ export function resolveOptions(options: unknown = {}): ResolvedOptions {
   const errorIfExists = flag('errorIfExists', given.errorIfExists, false)
   if (readOnly && (createIfMissing || errorIfExists))
     throw invalid('readOnly makes no database: it goes with neither createIfMissing nor errorIfExists')
+  const retainJournalBytes = whole(
+    'retainJournalBytes',
+    given.retainJournalBytes,
+    0,
+    0,
+    Number.MAX_SAFE_INTEGER,
+  )
+  const retainJournalMs = whole('retainJournalMs', given.retainJournalMs, 0, 0, Number.MAX_SAFE_INTEGER)
+  if (durability === 'memory' && retainJournalBytes + retainJournalMs > 0)
+    throw invalid("with durability 'memory' there is no journal that could be retained")
   return {
     durability,
     cacheFrames,
@@ -164,6 +189,8 @@ export function resolveOptions(options: unknown = {}): ResolvedOptions {
     readOnly,
     syncIntervalMs: whole('syncIntervalMs', given.syncIntervalMs, 1_000, 1, 2 ** 31 - 1),
     segmentBytes,
+    retainJournalBytes,
+    retainJournalMs,
     backgroundCompaction: flag('backgroundCompaction', given.backgroundCompaction, true),
     usableFrameBytes: whole(
       'usableFrameBytes',

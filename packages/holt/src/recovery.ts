@@ -1,7 +1,7 @@
 import { ArtIndex } from '@holt/art-index'
 import { type BlobId, FrameAbsent } from '@holt/blob-buf-pool'
 import type { BufferManager } from '@holt/blob-store'
-import { type Journal, type Lsn, lsnOffset, type ReplayedRecord } from '@holt/journal'
+import { type Journal, lsnOffset, type ReplayedRecord } from '@holt/journal'
 import { applyEffect } from './apply-effect.js'
 import { applyPutRecord, decodeEffects, PUT_RECORD } from './effect.js'
 import type { EngineNote } from './engine-note.js'
@@ -21,8 +21,8 @@ export interface Recovered {
   readonly index: ArtIndex
   /** Where seqs go on: everything that may have been handed out before lies below. */
   readonly seq: number
-  /** Where the journal ended: an image made now, without appending to it, says so, lest its records are replayed again. */
-  readonly journalEnd: Lsn
+  /** The highest seq that the image and the journal hold. */
+  readonly lastSeq: number
   readonly stats: RecoveryStats
 }
 
@@ -47,7 +47,9 @@ export async function recover(
           epoch: note.epoch,
         })
   const startedMs = nowMs()
+  let lastSeq = note?.seq ?? 0
   const report = await journal.replay(note?.journalPosition, (record) => {
+    lastSeq = Math.max(lastSeq, record.seq)
     // Most records are puts.
     if (record.type === PUT_RECORD) {
       if (!putIfInMemory(frames, index, record))
@@ -69,7 +71,7 @@ export async function recover(
   return {
     index,
     seq: isNew ? 0 : highestSeq + SEQ_WINDOW,
-    journalEnd: report.end,
+    lastSeq,
     stats: {
       replayedRecords: report.records,
       replayedBytes: report.bytes,

@@ -1,6 +1,7 @@
 import { HoltError } from '@holt/errors'
 import { type AsyncTreeParts, listEntries, prefetchKeys, scanEntries } from './async-tree.js'
 import { bulkLoad, type BulkEntries, type BulkLoadOptions, type BulkLoadResult } from './bulk-load.js'
+import { type ChangeFeed, changesOfTree, type TreeChangesOptions } from './change-feed.js'
 import { type Durability, raisedDurability } from './durability.js'
 import type { BatchOutcome, Engine, KeyEncoder } from './engine.js'
 import type { Entry, KeyEntry, Version, VersionedValue } from './entries.js'
@@ -58,6 +59,15 @@ export class Tree<K, V> extends TreeReader<K, V, Engine> {
    */
   getStream(key: K): AsyncIterableIterator<Uint8Array> {
     return streamValue(this.engine, this.#key(key))
+  }
+
+  /**
+   * Commits that change this tree, with a version above `fromVersion`; without it, those made from now on. As `db.changes`,
+   * with keys and values decoded; it ends behind the tree's `dropTree`. Throws as `db.changes` does, and
+   * `HOLT_TREE_DROPPED`.
+   */
+  changes(fromVersion?: number, options: TreeChangesOptions = {}): ChangeFeed<K, V> {
+    return changesOfTree(this[TREE_INTERNALS], fromVersion, options)
   }
 
   /**

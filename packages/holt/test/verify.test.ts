@@ -158,6 +158,7 @@ it('verify names a frame that no part of the tree is, and a stored one that nobo
     checkpointer: undefined,
     durability: 'memory',
     seq: 0,
+    lastSeq: 0,
     start: () => Promise.resolve(),
     backgroundCompaction: false,
   })

@@ -244,6 +244,15 @@ export class Journal implements JournalContract {
     return this.#running?.stability.stablePosition ?? this.#replayed?.stableMark ?? lsn(1, 0)
   }
 
+  /**
+   * Before a segment that is not there: an image with that position needs nothing of the log, and what is journalled after
+   * it does not continue the log.
+   */
+  get placeBehindAll(): Lsn {
+    const number = Math.max(this.#found.highestNumber + 1, lsnSegment(this.#replayFrom ?? lsn(1, 0)))
+    return number > MAX_SEGMENT_NUMBER ? this.position : lsn(number, 0)
+  }
+
   /** Whether no segment was there at opening: nothing was ever journalled here. */
   get isNew(): boolean {
     return this.#found.highestNumber === 0

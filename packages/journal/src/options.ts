@@ -52,7 +52,9 @@ export interface JournalOptions {
 const DEFAULT_SYNC_INTERVAL_MS = 1000
 
 /** Options with every default filled in. */
-export type CheckedOptions = Required<Omit<JournalOptions, 'onEvent' | 'random' | 'names' | 'imagePosition'>> & {
+export type CheckedOptions = Required<
+  Omit<JournalOptions, 'onEvent' | 'random' | 'names' | 'imagePosition'>
+> & {
   readonly onEvent: JournalEventListener
   readonly random: (() => number) | undefined
 }
@@ -107,7 +109,10 @@ export function checkOptions(options: JournalOptions): CheckedOptions {
 
 function retained(name: string, value = 0): number {
   if (value >= 0 && Number.isSafeInteger(value)) return value
-  throw new HoltError('HOLT_INVALID_ARGUMENT', `${name} is ${String(value)}, expected a whole number from 0 on`)
+  throw new HoltError(
+    'HOLT_INVALID_ARGUMENT',
+    `${name} is ${String(value)}, expected a whole number from 0 on`,
+  )
 }
 
 /** A listener that throws is reported as an uncaught error of its own; the journal's state stays whole. */

@@ -82,4 +82,3 @@ function readableOf({ header, path, limitBytes }: ChainSegment): ReadableSegment
     priorSeq: wasBegunByRecovery(header) ? header.priorSeq : undefined,
   }
 }
-

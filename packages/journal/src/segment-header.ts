@@ -65,9 +65,7 @@ export interface SegmentHeader extends Salts {
 
 /** Only a recovery writes a header whose mark is the predecessor's end. */
 export function wasBegunByRecovery(header: SegmentHeader): boolean {
-  return (
-    header.markSegment === header.predecessorNumber && header.markOffset === header.predecessorEndBytes
-  )
+  return header.markSegment === header.predecessorNumber && header.markOffset === header.predecessorEndBytes
 }
 
 /** The first {@link FIRST_RECORD_OFFSET} bytes of a segment. */

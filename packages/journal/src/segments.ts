@@ -249,7 +249,11 @@ export class SegmentFiles {
     const sparePath = journalPath(directory, SPARE_NAME)
     const spare = await io.open(sparePath, { access: 'readwrite' })
     try {
-      await io.write(spare, 0, encodeSegmentHeader({ ...plan, ...salts, segmentBytes, storeId, createdUnixMs }))
+      await io.write(
+        spare,
+        0,
+        encodeSegmentHeader({ ...plan, ...salts, segmentBytes, storeId, createdUnixMs }),
+      )
       await io.sync(spare)
     } finally {
       await io.close(spare)

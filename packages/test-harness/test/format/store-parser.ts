@@ -259,7 +259,7 @@ class Parser {
       const file = this.#file(name)
       const header = [0, PAGE].map((at) => file.subarray(at, at + 128)).find((copy) => isHeader(copy))
       if (header === undefined) throw new Error(`${name} has no valid header`)
-      check(header.readUInt32LE(8) === 1, 'version of the journal')
+      check(header.readUInt32LE(8) === 2, 'version of the journal')
       check(header.readUInt32LE(32) === Number(digits), 'number of a segment')
       check(header.toString('hex', 16, 32) === this.#storeId, 'store id of a segment')
       segments.set(Number(digits), file)
@@ -322,7 +322,7 @@ class Parser {
       this.#movePrefix(body.toString('latin1', 2, end), body.toString('latin1', end))
     } else if (type === 24) {
       this.#applyPacked(body, version)
-    } else throw new Error(`a record of type ${String(type)}`)
+    } else if (type !== 25) throw new Error(`a record of type ${String(type)}`)
   }
 
   #applyBatch(body: Buffer, version: number): void {
