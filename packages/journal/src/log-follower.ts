@@ -35,8 +35,9 @@ export interface FollowFrom {
 }
 
 /**
- * Reads along, from the files. Nothing is kept in memory but a window of one segment. What is being read is not locked: a segment that was put away
- * and used again has other salts, so its records do not validate, and then the position has expired.
+ * Reads along, from the files. Nothing is kept in memory but a window of one segment. What is being read is not locked: a
+ * segment that was put away and used again has other salts, so its records do not validate, and then the position has
+ * expired.
  */
 export class LogFollower implements Follower {
   readonly #log: FollowedLog
