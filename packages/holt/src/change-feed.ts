@@ -96,7 +96,7 @@ export class ChangeFeed<K = Uint8Array, V = Uint8Array>
     if (journal === undefined) {
       throw new HoltError(
         'HOLT_UNSUPPORTED',
-        "changes are read from the journal, and with durability 'memory' there is none",
+        "changes are read from the journal as it is written: not with durability 'memory', which has none, and not read-only",
       )
     }
     if (fromVersion !== undefined && !(Number.isSafeInteger(fromVersion) && fromVersion >= 0)) {

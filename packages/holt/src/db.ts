@@ -163,8 +163,8 @@ export class Db implements AsyncDisposable {
    * values are bytes; `tree.changes` decodes them. How far back it can go is what `retainJournalBytes` and `retainJournalMs`
    * of `open` say; 0 begins with the first commit ever.
    *
-   * Throws `HOLT_INVALID_ARGUMENT` for an option or version that cannot be, `HOLT_UNSUPPORTED` without a journal (durability
-   * `'memory'`), the signal's reason; see {@link ChangeFeed} for what its steps reject with.
+   * Throws `HOLT_INVALID_ARGUMENT` for an option or version that cannot be, `HOLT_UNSUPPORTED` with durability
+   * `'memory'` or read-only, the signal's reason; see {@link ChangeFeed} for what its steps reject with.
    */
   changes(fromVersion?: number, options: ChangesOptions = {}): ChangeFeed {
     return changesOfDatabase(this.#engine, (id) => this.#catalog.nameOf(id), fromVersion, options)

@@ -133,6 +133,7 @@ async function build(
   release: () => Promise<void>,
 ): Promise<Db> {
   const noteBytes = store.note()
+  const note = noteBytes === undefined ? undefined : decodeNote(noteBytes)
   const frames = new BufferManager({
     store,
     capacityFrames: options.cacheFrames,
@@ -146,14 +147,11 @@ async function build(
     directory,
     storeId: store.storeId,
     durability: options.durability === 'disk' ? 'disk' : 'os',
+    imagePosition: note?.journalPosition,
     readOnly: true,
   })
-  const { index, seq, stats } = await recover(
-    frames,
-    noteBytes === undefined ? undefined : decodeNote(noteBytes),
-    journal,
-    options.usableFrameBytes,
-    () => io.nowMs(),
+  const { index, seq, lastSeq, stats } = await recover(frames, note, journal, options.usableFrameBytes, () =>
+    io.nowMs(),
   )
   await journal.close()
   const engine = new Engine({
@@ -165,6 +163,7 @@ async function build(
     checkpointer: undefined,
     durability: options.durability,
     seq,
+    lastSeq,
     start: () => Promise.reject(new HoltError('HOLT_READ_ONLY', 'the database was opened for reading')),
     backgroundCompaction: false,
     readOnly: true,
