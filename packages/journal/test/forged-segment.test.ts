@@ -30,6 +30,8 @@ const HEADER: SegmentHeader = {
   predecessorEndBytes: FIRST_RECORD_OFFSET,
   markSegment: 6,
   markOffset: FIRST_RECORD_OFFSET,
+  priorSeq: 29,
+  createdUnixMs: 1_700_000_000_000,
 }
 
 describe('a segment header whose checksum holds', () => {
@@ -53,6 +55,9 @@ describe('a segment header whose checksum holds', () => {
     ['a stable mark in itself', { markSegment: 7 }],
     ['a floor that is no whole number', { seqFloor: 0.5 }],
     ['a floor below 0', { seqFloor: -1 }],
+    ['a prior seq that is no whole number', { priorSeq: 0.5 }],
+    ['a prior seq below 0', { priorSeq: -1 }],
+    ['no time', { createdUnixMs: Number.NaN }],
   ])('and names %s is corruption', (_what, wrong) => {
     const bytes = encodeSegmentHeader({ ...HEADER, ...wrong })
     expect(() => decodeSegmentHeader(bytes, 'segment')).toThrow(
