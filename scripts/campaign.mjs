@@ -5,6 +5,7 @@
  *   npm run campaign -- crashes --minutes 60          lives of a database on a simulated disk, crashed at every call to it
  *   npm run campaign -- faults                        every call to the disk fails in turn, once and for good
  *   npm run campaign -- damage                        every byte of a small store flipped, every file cut off everywhere
+ *   npm run campaign -- options                       one history under every option, from disk to disk: one answer
  *   npm run campaign -- kills --count 500             processes killed at any moment, on this machine's disk
  *   npm run campaign -- --fresh                       forgets what was done before
  */
@@ -18,7 +19,7 @@ import { parseArgs } from 'node:util'
 import { runParts, runProgram } from './parts.mjs'
 import { ROOT, setUp } from './setup.mjs'
 
-const PART_NAMES = ['crashes', 'faults', 'damage', 'kills']
+const PART_NAMES = ['crashes', 'faults', 'damage', 'options', 'kills']
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
@@ -117,6 +118,7 @@ const PARTS = {
   crashes: [runCrashes],
   faults: [() => runTest('io-faults.test.ts', { HOLT_FAULT_STRIDE: '1' })],
   damage: [() => runTest('damaged-files.test.ts', { HOLT_DAMAGE_STRIDE: '1' })],
+  options: [() => runTest('one-answer.test.ts', { HOLT_OPTION_HISTORIES: '20' })],
   kills: ['os', 'disk'].map((durability) => () => {
     const args = ['--count', values.count, '--durability', durability, '--seed', String(seed)]
     return runProgram('packages/test-harness/bin/kills.mjs', args)
