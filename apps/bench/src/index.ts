@@ -2,6 +2,7 @@
 import { Command } from 'commander'
 
 import { type BulkBenchOptions, benchBulk } from './bulk/bench-bulk.js'
+import { type ColdBenchOptions, benchCold } from './cold/bench-cold.js'
 import { keyCounts, positiveInteger, positiveNumber, share, someOf, workloads } from './commands/arguments.js'
 import { type CheckOptions, checkAgainstBaseline } from './commands/check.js'
 import { installRivals } from './commands/install.js'
@@ -136,6 +137,23 @@ program
   .option('--json', 'print numbers instead of tables')
   .option('--check', 'exit with 1 if a bar is missed')
   .action((options: DurabilityBenchOptions) => benchDurability(options))
+
+program
+  .command('cold')
+  .description(
+    'Counts what lookups read from a store that hardly fits the cache, holt alone; answers are checked.',
+  )
+  .option('--keys <counts>', 'how many keys: 500k', keyCounts, [500_000])
+  .option('--workload <names>', 'objstore, fs, kv, paths, or all', workloads, ['objstore', 'kv'])
+  .option('--lookups <count>', 'how many lookups in a row, half of them to warm up', positiveInteger, 20_000)
+  .option('--openings <count>', 'how often a store is opened for one lookup', positiveInteger, 200)
+  .option('--root <path>', 'where the workload of real paths looks for files', '/usr')
+  .option(
+    '--directory <path>',
+    "where stores are made and removed again; the system's place for temporary files",
+  )
+  .option('--json', 'print numbers instead of tables')
+  .action((options: ColdBenchOptions) => benchCold(options))
 
 try {
   await program.parseAsync()

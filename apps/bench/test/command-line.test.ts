@@ -8,6 +8,7 @@ import { InvalidArgumentError } from 'commander'
 import { afterEach, describe, expect, test } from 'vitest'
 
 import { keyCounts, share, someOf, workloads } from '../src/commands/arguments.js'
+import { neighboursOf } from '../src/cold/neighbours.js'
 
 /** Processes are measured, so this is what was built. */
 const PROGRAM = fileURLToPath(new URL('../dist/index.js', import.meta.url))
@@ -184,4 +185,35 @@ describe('bulk', () => {
       expect(stdout).toMatch(new RegExp(`^\\| ${row} \\| [\\d.,]+ \\| [\\d.,]+ \\|`, 'm'))
     expect(readdirSync(directory)).toEqual([])
   }, 60_000)
+})
+
+describe('cold', () => {
+  test('prints what lookups read from a store of each workload, before and after a compaction, and removes the stores', async () => {
+    const directory = newDirectory()
+    const { exitCode, stdout, stderr } = await bench([
+      ...['cold', '--keys', '20k', '--workload', 'objstore,kv', '--lookups', '200', '--openings', '3'],
+      ...['--directory', directory],
+    ])
+    expect(stderr).not.toContain('rror')
+    expect(exitCode).toBe(0)
+    for (const text of ['objstore, 20,000 keys, as puts', 'kv, 20,000 keys, compacted'])
+      expect(stdout).toContain(text)
+    const rows = stdout.split('\n').filter((line) => /^\| (?:first of all|in a row):/.test(line))
+    expect(rows).toHaveLength(24)
+    expect(readdirSync(directory)).toEqual([])
+  }, 60_000)
+
+  test('asks for neighbours of keys that are not keys themselves', () => {
+    const keys = Array.from({ length: 300 }, (_, index) => `a/${String(index)}`)
+    const neighbours = neighboursOf(keys, 200, 1)
+    expect(new Set(neighbours).size).toBe(200)
+    for (const neighbour of neighbours) {
+      expect(keys).not.toContain(neighbour)
+      const isNear = (key: string): boolean =>
+        key.length === neighbour.length &&
+        Array.from(key).filter((char, at) => char !== neighbour[at]).length === 1
+      expect(keys.some(isNear), neighbour).toBe(true)
+    }
+    expect(neighboursOf(keys, 200, 1)).toEqual(neighbours)
+  })
 })

@@ -9,7 +9,7 @@ import { corruptNode } from './corruption.js'
 import { applyDelete } from './delete.js'
 import { deletePrefix } from './delete-prefix.js'
 import { MATCH, type Outcome } from './descent.js'
-import { disorderOf, orderFrame } from './frame-order.js'
+import { disorderOf, lacksFilter, orderFrame } from './frame-order.js'
 import { forkPath } from './fork-path.js'
 import type { FrameSource } from './frame-source.js'
 import { freeNextUnlinked } from './free-unlinked.js'
@@ -102,6 +102,7 @@ export class ArtIndex implements ArtIndexContract {
   readonly #value = new ValueSource()
   readonly #foundFrames: ValueFrames
   readonly #coldLeaf = new ColdLeaf()
+  #filteredLookups = 0
 
   private constructor(tree: Tree) {
     const { source } = tree
@@ -374,7 +375,10 @@ export class ArtIndex implements ArtIndexContract {
   #findCold(source: PagedFrameSource, id: number, entry: number, keyLength: number, depth: number): boolean {
     const { keyBytes, keyWords } = this.#tree
     const leaf = this.#coldLeaf
-    if (!findCold(source, id, entry, keyBytes, keyWords, keyLength, depth, leaf)) return false
+    if (!findCold(source, id, entry, keyBytes, keyWords, keyLength, depth, leaf)) {
+      if (leaf.isFiltered) this.#filteredLookups++
+      return false
+    }
     const { u8, u32, node } = leaf
     const word = u32[node] | 0
     const high = u32[node + 2] | 0
@@ -518,14 +522,25 @@ export class ArtIndex implements ArtIndexContract {
     return compactStep(this.#tree, pass, budget)
   }
 
+  /** Lookups of absent keys that ended at the filter of a frame which was not in memory. */
+  get filteredLookups(): number {
+    return this.#filteredLookups
+  }
+
+  /** As {@link lacksFilter} says of a resident frame of this index: {@link orderFrame} gives it one. */
+  lacksFilter(id: BlobId): boolean {
+    return lacksFilter(this.#tree, id)
+  }
+
   /** As {@link disorderOf} says of a resident frame of this index. */
   disorder(id: BlobId): number {
     return disorderOf(this.#tree, id)
   }
 
   /**
-   * Lays the nodes of a frame of this index out depth first, so that walks read memory in order. One frame, at most a
-   * millisecond; contents do not change. Throws, having changed nothing, what the source's `fault` throws.
+   * Lays the nodes of a frame of this index out depth first, so that walks read memory in order, and gives it the filter that
+   * cold lookups ask first. One frame, about a millisecond; contents do not change. Throws, having changed nothing, what the
+   * source's `fault` throws.
    */
   orderFrame(id: BlobId): void {
     orderFrame(this.#tree, id)

@@ -1,6 +1,7 @@
 import { type BlobId, FRAME_BYTES, type Slot } from '@holt/blob-buf-pool'
 import { corruptNode } from './corruption.js'
 import type { FrameSource } from './frame-source.js'
+import { hashBytes, hashOfEntry, mayHold } from './key-filter.js'
 import { sameBytes } from './key-words.js'
 import {
   bodyBytes,
@@ -8,7 +9,9 @@ import {
   CROSSING_BYTES,
   ENTRY_BYTES,
   ENTRY_TABLE,
+  FILTER_ENTRY,
   FIRST_REF,
+  FREE_LISTS,
   LEAF,
   LEAF_HEADER_BYTES,
   MAX_ENTRIES,
@@ -32,14 +35,16 @@ export class ColdLeaf {
   node = 0
   u8: Uint8Array = new Uint8Array(0)
   u32: Uint32Array = new Uint32Array(0)
+  /** The key is not there, and it was a frame's filter that said so. */
+  isFiltered = false
 }
 
 /**
  * Goes on with a lookup in a frame that is not in memory: from entry `entry` of blob `id`, the first `depth` bytes of the
  * key being spelled by the frames above. Asks the source for the bytes of each node before it looks at them, so that
  * only the pages on the way are read, and fills `found` when the key is there;
- * frames that are in memory it sees whole. Slower a node than `find`, and never
- * entered while everything is in memory.
+ * frames that are in memory it sees whole. The filter of one that is not is asked first: it comes with the frame's first pages,
+ * and mostly says that a key is not there. Slower a node than `find`, and never entered while everything is in memory.
  *
  * Throws `FrameAbsent` when the source may not block, and what `FrameSource.readPages` throws.
  */
@@ -53,7 +58,8 @@ export function findCold(
   depth: number,
   found: ColdLeaf,
 ): boolean {
-  const { slab } = source
+  const { pageTable, slab } = source
+  found.isFiltered = false
   for (let hops = 0; hops <= MAX_INDEX_KEY_BYTES; hops++) {
     const blob = existingBlob(id)
     if (entry >= MAX_ENTRIES) throw corruptNode(id, 0, `entry ${String(entry)}`)
@@ -61,6 +67,20 @@ export function findCold(
     let slot = bytesOf(source, blob, entryByte, ENTRY_BYTES)
     const { u8, u16, u32 } = slab.segmentOf(slot)
     const base = slab.offsetOf(slot)
+    if (!(pageTable[id] > 0)) {
+      slot = sameSlot(slot, bytesOf(source, blob, FILTER_ENTRY, 2), id)
+      const filterEntry = u16[(base + FILTER_ENTRY) >>> 1]
+      if (filterEntry >= MAX_ENTRIES)
+        throw corruptNode(id, 0, `a filter from entry ${String(filterEntry)} on`)
+      if (filterEntry !== 0) {
+        const filterByte = ENTRY_TABLE + filterEntry * ENTRY_BYTES
+        slot = sameSlot(slot, bytesOf(source, blob, filterByte, FREE_LISTS - filterByte), id)
+        if (!mayHold(u32, base, filterEntry, hashBytes(hashOfEntry(entry), keyBytes, depth, keyLength))) {
+          found.isFiltered = true
+          return false
+        }
+      }
+    }
     let ref = u16[(base + entryByte) >>> 1]
     let node: number
     let word: number

@@ -19,6 +19,7 @@ import {
   UNIT_BYTES,
   unitsOfWord,
 } from './layout.js'
+import { dropFilter, wantsFilter, writeFilter } from './key-filter.js'
 import { entryRoot, nodeAt } from './node-edit.js'
 import { createChildList, listChildren, TERMINAL_REF } from './node-search.js'
 import type { Tree } from './tree.js'
@@ -40,8 +41,8 @@ function scratchFrame(): FrameViews {
 
 /**
  * Lays the nodes of a resident frame out anew, depth first in key order and without gaps. Entry numbers stay, and so do
- * the bounds of the longest keys. `absorbed`: children of the frame whose entries take the places of the crossings to
- * them; the caller has seen to it that they fit, and frees them.
+ * the bounds of the longest keys; a filter is dropped. `absorbed`: children of the frame whose entries take the places of the
+ * crossings to them; the caller has seen to it that they fit, and frees them.
  */
 export function compactFrame(tree: Tree, id: BlobId, absorbed?: AbsorbedFrames): void {
   const { source } = tree
@@ -49,6 +50,7 @@ export function compactFrame(tree: Tree, id: BlobId, absorbed?: AbsorbedFrames):
   const views: FrameViews = segmentOf(source, slot)
   const base = frameBase(source, slot)
   const { u8, u16, u32 } = views
+  dropFilter(views, base)
   const rebuilt = scratchFrame()
   rebuilt.u32[BUMP_UNITS >>> 2] = FIRST_REF
   const highWater = u16[(base + ENTRY_HIGH_WATER) >>> 1]
@@ -75,8 +77,17 @@ export function compactFrame(tree: Tree, id: BlobId, absorbed?: AbsorbedFrames):
   u32[(base + FREE_UNITS) >>> 2] = 0
   u32[(base + DEAD_UNITS) >>> 2] = 0
   u16[(base + ENTRY_HIGH_WATER) >>> 1] = newHighWater
-  u32[(base + COMPACTIONS) >>> 2] += 1
+  u16[(base + COMPACTIONS) >>> 1] += 1
   tree.changes++
+}
+
+/** As {@link compactFrame}, and with the filter that the frame should have: for where there is time for one. */
+export function layOutFrame(tree: Tree, id: BlobId): void {
+  compactFrame(tree, id)
+  const slot = tree.source.pageTable[id]
+  const views: FrameViews = segmentOf(tree.source, slot)
+  const base = frameBase(tree.source, slot)
+  if (wantsFilter(views, base)) writeFilter(views, base, id)
 }
 
 const pending = new Uint16Array(65_536)

@@ -1,10 +1,11 @@
 import type { BlobId } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
-import { compactFrame, isCompact } from './compact-frame.js'
+import { isCompact, layOutFrame } from './compact-frame.js'
 import type { CompactionPass } from './compaction-pass.js'
 import { PATH_ID } from './descent.js'
 import { isSeenByView } from './fork-path.js'
 import { usedUnits, wasteUnits } from './frame-allocator.js'
+import { lacksFilter } from './frame-order.js'
 import { frameBase, segmentOf } from './frame-views.js'
 import { FIRST_REF } from './layout.js'
 import { liveUnits, repackChildren } from './repack.js'
@@ -65,7 +66,7 @@ export function compactStep(tree: Tree, pass: CompactionPass | undefined, budget
   }
   // The tries may have faulted others in, and this one out.
   if (!(tree.source.pageTable[id] > 0)) tree.source.fault(id)
-  if (!isSeenByView(tree, id) && !isCompact(tree, id)) compactFrame(tree, id)
+  if (!isSeenByView(tree, id) && (!isCompact(tree, id) || lacksFilter(tree, id))) layOutFrame(tree, id)
   pass.finish(tree, id, liveUnits(tree, id))
   return true
 }
@@ -90,6 +91,6 @@ function compactCandidate(tree: Tree, maxAbsorbed: number): boolean {
   const views = segmentOf(source, slot)
   const base = frameBase(source, slot)
   if (wasteUnits(views, base) * COMPACT_AT < usedUnits(views, base)) return false
-  compactFrame(tree, id)
+  layOutFrame(tree, id)
   return false
 }

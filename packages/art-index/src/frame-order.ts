@@ -1,7 +1,8 @@
 import type { BlobId } from '@holt/blob-buf-pool'
-import { compactFrame } from './compact-frame.js'
+import { layOutFrame } from './compact-frame.js'
 import { isSeenByView } from './fork-path.js'
 import { frameBase, type FrameViews, segmentOf } from './frame-views.js'
+import { filterEntryOf, wantsFilter } from './key-filter.js'
 import { BUMP_UNITS, ENTRY_COUNT, FIRST_REF, ORDERED_UNITS } from './layout.js'
 import type { Tree } from './tree.js'
 
@@ -21,7 +22,18 @@ export function disorderOf(tree: Tree, id: BlobId): number {
   return 1 - ordered / units
 }
 
-/** Lays the nodes of a resident frame out depth first. Contents do not change. */
+/**
+ * Whether a resident frame should have a filter, and has none: a lookup that reads it by page asks that
+ * first. Not one that an open view sees.
+ */
+export function lacksFilter(tree: Tree, id: BlobId): boolean {
+  const slot = tree.source.pageTable[id]
+  const views: FrameViews = segmentOf(tree.source, slot)
+  const base = frameBase(tree.source, slot)
+  return filterEntryOf(views, base) === 0 && wantsFilter(views, base) && !isSeenByView(tree, id)
+}
+
+/** Lays the nodes of a resident frame out depth first, with the filter it should have. Contents do not change. */
 export function orderFrame(tree: Tree, id: BlobId): void {
-  compactFrame(tree, id)
+  layOutFrame(tree, id)
 }

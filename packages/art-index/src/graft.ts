@@ -22,6 +22,7 @@ import {
   NODE4,
   nodeUnits,
 } from './layout.js'
+import { dropFilter } from './key-filter.js'
 import { writeKeyBytes } from './key-words.js'
 import { allocateFrame } from './move-subtrees.js'
 import { crossingPrefixBytes, type MovingPiece } from './moving-piece.js'
@@ -113,6 +114,8 @@ function graftNodes(
   const slot = source.writable(id)
   views = segmentOf(source, slot)
   base = frameBase(source, slot)
+  // It lies where the piece is to be an entry for a moment.
+  dropFilter(views, base)
   if (!piece.copyTo(views, base, spare, usableUnits, tree.keyBytes, above, addedBytes)) return TOO_LARGE
   const root = absorbEntry(views, base, spare, entry)
   linkNew(tree, outcome, views, base, entry, forkUnits, prefixLength, root)
@@ -255,6 +258,7 @@ function graftCrossing(
   const slot = source.writable(id)
   const views: FrameViews = segmentOf(source, slot)
   const base = frameBase(source, slot)
+  dropFilter(views, base)
   const ref =
     outcome === EMPTY
       ? writeWrapped(tree, views, base, entry, piece, above, pathBytes)

@@ -14,10 +14,11 @@ import { ENVELOPE_BYTES, FRAME_BYTES, FRAME_UNIT_BYTES, PAGE_BYTES, USED_UNITS }
  *   648  deadUnits      u32   units lost until the next compaction (blocks too large for a free list)
  *   652  entryCount     u16   entries in use
  *   654  entryHighWater u16   one more than the highest entry number ever used since compaction
- *   656  compactions    u32
+ *   656  compactions    u16   how often, modulo 2^16
+ *   658  filterEntry    u16   the entry table's places from this number on hold the filter; 0: there is none
  *   660  orderedUnits   u32   nodes before this unit were laid out depth first; those behind have come since. 0: none was
  *   664  birth          f64   epoch of the tree when the frame was made, see live-views.ts; 0 in a frame of a value
- *   672  entry table    206 × 16 B
+ *   672  entry table    206 × 16 B, the filter in the places of numbers that are not in use
  *  3968  free lists     64 × u16: head of the list of free blocks of (index + 1) units; 0 is empty.
  *                       A free block's first u16 is the next block's ref.
  *  4096  nodes
@@ -47,6 +48,16 @@ import { ENVELOPE_BYTES, FRAME_BYTES, FRAME_UNIT_BYTES, PAGE_BYTES, USED_UNITS }
  *           w1: child blob id
  *           w2: next in the entry's chain u16 | previous u16 (0: the head)
  *           12: prefix
+ * ```
+ *
+ * The filter is a Bloom filter over the keys of a frame without crossings, for lookups that read it page by page. Bit i is
+ * bit i % 8 of byte i / 8. Each key of the frame has three bits set, by a hash h of its bytes from its entry on; others may be
+ * set as well. All arithmetic is modulo 2^32, and m = (206 - filterEntry) × 128 the number of bits.
+ *
+ * ```
+ * h = (0x811c9dc5 xor entry number) × 0x01000193; for each byte: h = (h xor byte) × 0x01000193     (FNV-1a)
+ * h = (h xor h >> 16) × 0x85ebca6b; h = (h xor h >> 13) × 0xc2b2ae35; h = h xor h >> 16            (fmix32 of MurmurHash3)
+ * bits: (h >> 16) × m >> 16;  (h & 0xffff) × m >> 16;  ((h xor h >> 15) × 0x2c1b3c6d >> 16) × m >> 16
  * ```
  *
  * A value larger than an eighth of a frame's nodes lies in 1 to 33 frames of its own, which hold nothing else and never
@@ -90,6 +101,7 @@ export const DEAD_UNITS = ENVELOPE_BYTES + 8
 export const ENTRY_COUNT = ENVELOPE_BYTES + 12
 export const ENTRY_HIGH_WATER = ENVELOPE_BYTES + 14
 export const COMPACTIONS = ENVELOPE_BYTES + 16
+export const FILTER_ENTRY = ENVELOPE_BYTES + 18
 export const ORDERED_UNITS = ENVELOPE_BYTES + 20
 export const BIRTH = ENVELOPE_BYTES + 24
 export const ENTRY_TABLE = ENVELOPE_BYTES + 32

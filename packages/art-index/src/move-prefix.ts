@@ -9,6 +9,7 @@ import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
 import { pathBytesOf, replaceFront, unitsWithPath } from './front-path.js'
 import { graft } from './graft.js'
 import { CROSSING, CROSSING_BYTES, ENTRY_BYTES, ENTRY_COUNT, ENTRY_MAX_KEY, ENTRY_TABLE } from './layout.js'
+import { dropFilter } from './key-filter.js'
 import { MovingPiece } from './moving-piece.js'
 import { cutFront, nodeAt } from './node-edit.js'
 import { TERMINAL_REF } from './node-search.js'
@@ -109,6 +110,7 @@ function linkAnew(tree: Tree, from: Uint8Array, to: Uint8Array): boolean {
       slot = source.writable(id)
       views = segmentOf(source, slot)
       base = frameBase(source, slot)
+      dropFilter(views, base)
       const top = replaceFront(views, base, entry, ref, cutBytes, tree.keyBytes, above, addedBytes)
       linkNew(tree, outcome, views, base, entry, forkUnits, to.length, top)
       return true
@@ -170,7 +172,10 @@ function takeOut(tree: Tree, prefixLength: number, toLength: number): void {
     piece.tailBytes = tailBytes
     dropCrossing(views, base, entry, ref)
   } else if (frame > 0 && descent.nodeCount === 0 && u16[(base + ENTRY_COUNT) >>> 1] === 1) {
-    if (cutBytes > 0) cutFront(views, base, ref, cutBytes)
+    if (cutBytes > 0) {
+      cutFront(views, base, ref, cutBytes)
+      dropFilter(views, base)
+    }
     u16[(base + ENTRY_TABLE + entry * ENTRY_BYTES + ENTRY_MAX_KEY) >>> 1] = behind
     piece.name(id, entry, behind)
     frame--

@@ -28,6 +28,7 @@ import {
   NODE4,
   nodeUnits,
 } from './layout.js'
+import { addToFilter, filterEntryOf, hashBytes, hashOfEntry } from './key-filter.js'
 import { writeLeaf, type ValueSource } from './leaf.js'
 import { noticeShrinking } from './compaction.js'
 import { liveUnits } from './repack.js'
@@ -114,6 +115,11 @@ export function applyPut(
   const entry = descent.at(lastFrame, PATH_ENTRY)
   linkNew(tree, outcome, views, base, entry, nodeBlock, keyLength, leaf)
   if (isLarge) markLarge(views, base, entry, leaf)
+  const filterEntry = filterEntryOf(views, base)
+  if (filterEntry !== 0) {
+    const hash = hashBytes(hashOfEntry(entry), tree.keyBytes, descent.at(lastFrame, PATH_DEPTH), keyLength)
+    addToFilter(views, base, filterEntry, hash)
+  }
   const stats = base + ENTRY_TABLE + entry * ENTRY_BYTES
   views.u16[(stats + ENTRY_LIVE_COUNT) >>> 1] += 1
   views.f64[(stats + ENTRY_VALUE_BYTES) >>> 3] += value.length

@@ -1,5 +1,5 @@
 import type { BlobId } from '@holt/blob-buf-pool'
-import { compactFrame } from './compact-frame.js'
+import { compactFrame, layOutFrame } from './compact-frame.js'
 import { isSeenByView } from './fork-path.js'
 import { usedUnits, wasteUnits } from './frame-allocator.js'
 import { frameBase, segmentOf } from './frame-views.js'
@@ -141,6 +141,7 @@ export function repackChildren(tree: Tree, id: BlobId, options: RepackOptions, k
     sizes.crossingPrefixBytes += absorbed.crossingPrefixBytes
     for (let i = 0; i < plan.groupCount; i++) {
       const fresh = moveSubtrees(owner, parent, sizes, plan.groups[i], absorbed)
+      layOutFrame(owner, fresh)
       known.set(fresh, liveUnits(owner, fresh))
     }
     compactFrame(owner, parent, absorbed)

@@ -4,6 +4,7 @@ import {
   BUMP_UNITS,
   CROSSING,
   DEAD_UNITS,
+  FILTER_ENTRY,
   DESCRIPTOR_BYTES,
   ENTRY_HIGH_WATER,
   ENTRY_LIVE_COUNT,
@@ -44,6 +45,8 @@ export interface TreeStatistics {
   readonly freeBytes: number
   /** Bytes lost until a frame is compacted. */
   readonly deadBytes: number
+  /** Frames that have a filter of their keys. */
+  readonly filteredFrames: number
   /** Part of the usable bytes of a frame, page 0 excepted, that nodes and leaves take: 0 to 1. */
   readonly fill: {
     readonly min: number
@@ -89,6 +92,7 @@ export function treeStatistics(tree: StatisticsTree): TreeStatistics {
   let liveUnits = 0
   let freeUnits = 0
   let deadUnits = 0
+  let filteredFrames = 0
   let fillMin = 1
   let fillMax = 0
   let depthFrames = 0
@@ -108,6 +112,7 @@ export function treeStatistics(tree: StatisticsTree): TreeStatistics {
     const free = u32[(base + FREE_UNITS) >>> 2]
     const dead = u32[(base + DEAD_UNITS) >>> 2]
     const live = u32[(base + BUMP_UNITS) >>> 2] - FIRST_REF - free - dead
+    if (u16[(base + FILTER_ENTRY) >>> 1] !== 0) filteredFrames++
     freeUnits += free
     deadUnits += dead
     liveUnits += live
@@ -164,6 +169,7 @@ export function treeStatistics(tree: StatisticsTree): TreeStatistics {
     liveBytes: liveUnits * UNIT_BYTES,
     freeBytes: freeUnits * UNIT_BYTES,
     deadBytes: deadUnits * UNIT_BYTES,
+    filteredFrames,
     fill: { min: fillMin, average: liveUnits / usableUnits / queue.length, max: fillMax, histogram },
     underFullFrames,
     overFullFrames,

@@ -1,7 +1,7 @@
 import type { AbsorbedFrames } from './copy-subtree.js'
 import { frameBase, segmentOf, type FrameViews } from './frame-views.js'
 import { entryRoot } from './node-edit.js'
-import { MAX_ENTRIES } from './layout.js'
+import { ENTRY_HIGH_WATER, MAX_ENTRIES } from './layout.js'
 import { SubtreeSizes } from './subtree-sizes.js'
 import type { Tree } from './tree.js'
 
@@ -37,7 +37,9 @@ export class UnderFullFrames implements AbsorbedFrames {
     this.views[position] = views
     this.bases[position] = base
     this.entryCounts[position] = sizes.entryCount
-    for (let entry = 0; entry < MAX_ENTRIES; entry++) {
+    const highWater = views.u16[(base + ENTRY_HIGH_WATER) >>> 1]
+    this.entryUnits.fill(0, position * MAX_ENTRIES, (position + 1) * MAX_ENTRIES)
+    for (let entry = 0; entry < highWater; entry++) {
       const root = entryRoot(views, base, entry)
       this.entryUnits[position * MAX_ENTRIES + entry] = root === 0 ? 0 : sizes.units[root]
     }

@@ -1,7 +1,9 @@
 import { type BlobId, PAGE_BYTES } from '@holt/blob-buf-pool'
 import { chainLinks } from './entry-chain.js'
+import { hashByte, hashBytes, hashOfEntry, mayHold } from './key-filter.js'
 import {
   BIRTH,
+  bodyBytes,
   BUMP_UNITS,
   CROSSING,
   DEAD_UNITS,
@@ -14,6 +16,7 @@ import {
   ENTRY_MAX_KEY,
   ENTRY_ROOT,
   ENTRY_VALUE_BYTES,
+  FILTER_ENTRY,
   FIRST_REF,
   FREE_LIST_COUNT,
   FREE_LISTS,
@@ -89,7 +92,8 @@ export class FrameVerifier {
   #bumpUnits = 0
   /** Bytes that the frame's crossings take beyond what each takes without a path. */
   #crossingPrefixBytes = 0
-  // Nodes yet to visit: ref, bytes of the path to it, parent node.
+  #filterEntry = 0
+  // Nodes yet to visit: ref, bytes of the path to it, hash of those of them behind the entry, parent node.
   readonly #pending: number[] = []
 
   /** @param epoch - no frame was born later */
@@ -130,11 +134,18 @@ export class FrameVerifier {
         `the frame says it was made in epoch ${String(birth)}; up to ${String(this.#epoch)} is possible`,
       )
 
+    this.#filterEntry = u16[(base + FILTER_ENTRY) >>> 1]
+    if (this.#filterEntry >= MAX_ENTRIES) {
+      this.#problem(0, `a filter from entry ${String(this.#filterEntry)} on`)
+      this.#filterEntry = 0
+    }
+
     let liveUnits = 0
     let used = 0
     let highest = -1
+    const places = this.#filterEntry === 0 ? MAX_ENTRIES : this.#filterEntry
     for (let number = 0; number < MAX_ENTRIES; number++) {
-      const root = u16[(this.#reader.entryOffset(number) + ENTRY_ROOT) >>> 1]
+      const root = number >= places ? 0 : u16[(this.#reader.entryOffset(number) + ENTRY_ROOT) >>> 1]
       const depth = depths[number]
       if (root === 0 && !(isRoot && number === 0)) {
         if (depth !== undefined)
@@ -161,6 +172,12 @@ export class FrameVerifier {
       this.#problem(
         0,
         `the entries' high-water mark is ${String(highWater)}, the highest in use ${String(highest)}`,
+      )
+
+    if (this.#filterEntry !== 0 && this.#filterEntry < highWater)
+      this.#problem(
+        0,
+        `the filter begins at entry ${String(this.#filterEntry)}, below the high-water mark ${String(highWater)}`,
       )
 
     const freeUnits = u32[(base + FREE_UNITS) >>> 2]
@@ -213,12 +230,13 @@ export class FrameVerifier {
     }
     facts.entries[number] = entry
     let units = 0
-    if (root !== 0) this.#pending.push(root, depth, 0)
+    if (root !== 0) this.#pending.push(root, depth, hashOfEntry(number), 0)
     while (this.#pending.length > 0) {
       const parent = this.#pending.pop() ?? 0
+      const hash = this.#pending.pop() ?? 0
       const pathBytes = this.#pending.pop() ?? 0
       const ref = this.#pending.pop() ?? 0
-      const claimed = this.#verifyNode(entry, number, ref, pathBytes, parent)
+      const claimed = this.#verifyNode(entry, number, ref, pathBytes, hash, parent)
       units += claimed
       if (claimed > 0) facts.nodes++
     }
@@ -269,7 +287,14 @@ export class FrameVerifier {
   }
 
   /** Returns the node's units, 0 where it is none; its children go to the pending ones. */
-  #verifyNode(entry: EntryFacts, number: number, ref: number, depth: number, parent: number): number {
+  #verifyNode(
+    entry: EntryFacts,
+    number: number,
+    ref: number,
+    depth: number,
+    hash: number,
+    parent: number,
+  ): number {
     const { base, u8, u16, u32 } = this.#reader
     if (ref < FIRST_REF || ref >= this.#bumpUnits) {
       this.#problem(ref, `a node was expected here, a child of ref ${String(parent)}`)
@@ -290,6 +315,12 @@ export class FrameVerifier {
       const flags = (u32[(node >>> 2) + 2] >>> 21) << 21
       if ((flags & ~LARGE_VALUE) !== 0) this.#problem(ref, 'a leaf has flags that are not known')
       this.#checkPath(ref, depth + rest)
+      const from = node + LEAF_HEADER_BYTES
+      if (
+        this.#filterEntry !== 0 &&
+        !mayHold(u32, base, this.#filterEntry, hashBytes(hash, u8, from, from + rest))
+      )
+        this.#problem(ref, 'a leaf whose key is not in the filter of its frame')
       entry.keys++
       entry.valueBytes += flags & LARGE_VALUE ? this.#verifyLarge(entry, number, ref, node) : valueLength
       entry.longestKeyBytes = Math.max(entry.longestKeyBytes, depth + rest - entry.depth)
@@ -304,6 +335,7 @@ export class FrameVerifier {
     if (!this.#claim(ref, units, 'a node')) return 0
     this.#checkPath(ref, depth + prefixLength)
     if (type === CROSSING) {
+      if (this.#filterEntry !== 0) this.#problem(ref, 'a crossing in a frame that has a filter')
       if (parent === 0) this.#problem(ref, `the root of entry ${String(number)} is a crossing`)
       this.#chainOf[ref] = number + 1
       this.#crossingPrefixBytes += (units - nodeUnits(CROSSING, 0)) * UNIT_BYTES
@@ -318,15 +350,17 @@ export class FrameVerifier {
       if (word & 0xe000) this.#problem(ref, 'unknown bits in the first word')
       return units
     }
+    const prefix = node + bodyBytes(type)
+    const pathHash = hashBytes(hash, u8, prefix, prefix + prefixLength)
     const terminal = u16[(node >>> 1) + 2]
     if (u16[(node >>> 1) + 3] !== 0 || (word & 0xe000) !== 0)
       this.#problem(ref, 'unknown bits in the first words')
     if (terminal !== 0) {
       if (terminal < this.#bumpUnits && (u32[(base + terminal * UNIT_BYTES) >>> 2] & 0xffff) !== LEAF)
         this.#problem(ref, `its terminal at ref ${String(terminal)} is not a leaf without rest`)
-      this.#pending.push(terminal, depth + prefixLength, ref)
+      this.#pending.push(terminal, depth + prefixLength, pathHash, ref)
     }
-    const children = this.#verifyChildren(ref, node, word, depth + prefixLength + 1)
+    const children = this.#verifyChildren(ref, node, word, depth + prefixLength + 1, pathHash)
     if (children === 0 && terminal === 0) this.#problem(ref, 'a node without children and terminal')
     return units
   }
@@ -363,7 +397,7 @@ export class FrameVerifier {
   }
 
   /** Returns how many children there are. */
-  #verifyChildren(ref: number, node: number, word: number, depth: number): number {
+  #verifyChildren(ref: number, node: number, word: number, depth: number, hash: number): number {
     const { u8, u16 } = this.#reader
     const type = word & 7
     const count = (word >>> 3) & 1_023
@@ -378,7 +412,7 @@ export class FrameVerifier {
         if (i < inUse) {
           if (i > 0 && u8[keys + i] <= u8[keys + i - 1])
             this.#problem(ref, `keys are not ascending at ${String(i)}`)
-          this.#pending.push(u16[refs + i], depth, ref)
+          this.#pending.push(u16[refs + i], depth, hashByte(hash, u8[keys + i]), ref)
         } else if (
           inUse > 0 &&
           (u8[keys + i] !== u8[keys + inUse - 1] || u16[refs + i] !== u16[refs + inUse - 1])
@@ -397,14 +431,14 @@ export class FrameVerifier {
         if (position > count || position > 48)
           this.#problem(ref, `byte ${String(byte)} has position ${String(position)} of ${String(count)}`)
         else if (positions[position]++ > 0) this.#problem(ref, `two bytes have position ${String(position)}`)
-        else this.#pending.push(u16[((node + 264) >>> 1) + position - 1], depth, ref)
+        else this.#pending.push(u16[((node + 264) >>> 1) + position - 1], depth, hashByte(hash, byte), ref)
       }
     } else {
       for (let byte = 0; byte < 256; byte++) {
         const child = u16[((node + 8) >>> 1) + byte]
         if (child === 0) continue
         found++
-        this.#pending.push(child, depth, ref)
+        this.#pending.push(child, depth, hashByte(hash, byte), ref)
       }
     }
     if (found !== count)

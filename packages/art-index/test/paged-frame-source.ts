@@ -1,4 +1,4 @@
-import { type BlobId, FRAME_BYTES, type Slot } from '@holt/blob-buf-pool'
+import { type BlobId, FRAME_BYTES, PAGE_BYTES, type Slot } from '@holt/blob-buf-pool'
 import { FrameAbsent, MIN_USABLE_BYTES } from '../src/index.js'
 import { ArrayFrameSource } from './array-frame-source.js'
 
@@ -9,6 +9,8 @@ import { ArrayFrameSource } from './array-frame-source.js'
 export class PagedFrameSource extends ArrayFrameSource {
   /** Bytes that were asked for, since the last reset. */
   pagedBytes = 0
+  /** How often bytes behind page 0 were asked for. */
+  nodeReads = 0
   readonly #absent = new FrameAbsent(0 as BlobId)
   #slot = 0
   /** Frames are this full at most. */
@@ -30,6 +32,7 @@ export class PagedFrameSource extends ArrayFrameSource {
     this.#holds = id
     bytes.set(frame.subarray(fromBytes, toBytes), fromBytes)
     this.pagedBytes += toBytes - fromBytes
+    if (toBytes > PAGE_BYTES) this.nodeReads++
     return this.#slot as Slot
   }
 }

@@ -1,7 +1,7 @@
 import { ENVELOPE_BYTES, FRAME_BYTES, PAGE_BYTES } from '@holt/blob-buf-pool'
 import { isHoltError } from '@holt/errors'
 import { describe, expect, it } from 'vitest'
-import { countPrefix, Cursor, END, FrameAbsent, treeStatistics, verifyTree } from '../src/index.js'
+import { ArtIndex, countPrefix, Cursor, END, FrameAbsent, treeStatistics, verifyTree } from '../src/index.js'
 import * as layout from '../src/layout.js'
 import { ArrayFrameSource } from './array-frame-source.js'
 import { buildTree } from './frame-builder.js'
@@ -58,6 +58,60 @@ function nested() {
 function slotOf(source: ArrayFrameSource, id: number) {
   return source.pageTable[id] as Parameters<typeof source.slab.bytes>[0]
 }
+
+/** One frame with a filter, and a second entry that nothing uses yet. */
+function filtered() {
+  const source = new ArrayFrameSource({ frames: 8 })
+  const index = ArtIndex.create(source)
+  for (let i = 0; i < 40; i++) {
+    const key = bytesOf(`key ${String(i)}`)
+    index.key.set(key)
+    index.put(key.length, key, 0, key.length, i)
+  }
+  index.orderFrame(index.rootId)
+  const { u16, u32 } = source.slab.segmentOf(slotOf(source, index.rootId))
+  return { index, u16, u32, base: source.slab.offsetOf(slotOf(source, index.rootId)) }
+}
+
+describe('verify looks at the filter of a frame', () => {
+  const cases: [title: string, damage: (frame: ReturnType<typeof filtered>) => void, expected: RegExp][] = [
+    [
+      'each key has to be in it',
+      ({ u32, base }) =>
+        u32.fill(0, (base + layout.ENTRY_TABLE + layout.ENTRY_BYTES) >>> 2, (base + layout.FREE_LISTS) >>> 2),
+      /a leaf whose key is not in the filter/,
+    ],
+    [
+      'it has to leave the entries in use alone',
+      ({ u16, base }) => (u16[(base + layout.ENTRY_HIGH_WATER) >>> 1] = 2),
+      /the filter begins at entry 1, below the high-water mark 2/,
+    ],
+    [
+      'it has to lie in the table',
+      ({ u16, base }) => (u16[(base + layout.FILTER_ENTRY) >>> 1] = layout.MAX_ENTRIES),
+      /a filter from entry 206 on/,
+    ],
+    [
+      'a frame with crossings has none',
+      ({ u16, u32, base }) => {
+        const root = u16[(base + layout.ENTRY_TABLE) >>> 1]
+        const node = (base + root * layout.UNIT_BYTES) >>> 2
+        const child = (base + u16[node * 2 + 12] * layout.UNIT_BYTES) >>> 2
+        u32[child] = layout.CROSSING
+        u32[child + 1] = 7
+      },
+      /a crossing in a frame that has a filter/,
+    ],
+  ]
+  it.each(cases)('%s', (_, damage, expected) => {
+    const frame = filtered()
+    expect(verifyTree(frame.index).problems).toEqual([])
+    expect(frame.u16[(frame.base + layout.FILTER_ENTRY) >>> 1]).toBe(1)
+    damage(frame)
+    const { problems } = verifyTree(frame.index)
+    expect(problems.map(({ what }) => what).join('\n')).toMatch(expected)
+  })
+})
 
 describe('verify names what is wrong', () => {
   const cases: [title: string, damage: (frame: ReturnType<typeof small>) => void, expected: RegExp][] = [

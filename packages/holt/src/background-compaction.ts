@@ -8,7 +8,7 @@ export interface BackgroundCompactionStats {
   readonly candidates: number
   /** Pieces of work done; each is one synchronous piece. */
   readonly steps: number
-  /** Frames that were laid out depth first; not counted as steps. */
+  /** Frames that were laid out depth first, and got their filter; not counted as steps. */
   readonly orderedFrames: number
   readonly longestStepMs: number
   /** Message of the error that the newest attempt ended with; it is made again after the next write. */
@@ -149,8 +149,8 @@ export class BackgroundCompaction {
   }
 
   /**
-   * Lays out frames that are in disorder: such as are changed anyway, so that nothing is written for it. Only where nobody
-   * writes. False when there is more that cannot be done now.
+   * Lays out frames that are in disorder or lack their filter: such as are changed anyway, so that nothing is written for
+   * it. Only where nobody writes. False when there is more that cannot be done now.
    */
   #orderSlice(): boolean {
     const { frames, index, io } = this.#engine
@@ -164,7 +164,7 @@ export class BackgroundCompaction {
       }
       this.#slot = slot + 1
       const id = frames.slots.blobIds[slot] as BlobId
-      if (index.disorder(id) <= MOST_DISORDER) continue
+      if (index.disorder(id) <= MOST_DISORDER && !index.lacksFilter(id)) continue
       const outcome = this.#engine.reshapeNow(() => {
         index.orderFrame(id)
       })

@@ -221,6 +221,7 @@ export class Db implements AsyncDisposable {
   stats(): DbStats {
     const {
       io,
+      index,
       frames,
       store,
       journal,
@@ -237,6 +238,7 @@ export class Db implements AsyncDisposable {
       io: { kind: io.kind, fallbackReason: io.fallbackReason, counters: io.counters },
       writes: { seq, waiting: waitingWrites, waitingBytes },
       cache: frames.stats(),
+      lookups: { filtered: index.filteredLookups },
       store: store.stats(),
       reclaim: reclaimer.stats(),
       compaction: compaction.stats(),

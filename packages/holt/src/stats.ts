@@ -22,6 +22,10 @@ export interface DbStats {
     readonly waitingBytes: number
   }
   readonly cache: CacheStats
+  readonly lookups: {
+    /** Keys that were not there, by the filter of a frame that was read page by page: no node of it was read for them. */
+    readonly filtered: number
+  }
   readonly store: BlobStoreStats
   /** Giving back the frames that whole subtrees have left. */
   readonly reclaim: ReclaimStats

@@ -117,6 +117,28 @@ describe('reads by promise', () => {
     expect(pages).toHaveLength(37)
   })
 
+  it('of keys that are not there mostly end at the filter of a frame, as lookups that wait do', async () => {
+    // Frames of more pages than one read of a few brings.
+    const options = { ...OPTIONS, usableFrameBytes: 131_072 }
+    const { db, tree } = await openTree(options)
+    for (let i = 0; i < COUNT; i++) await tree.put(keyOf(i), valueOf(i))
+    await db.compact()
+    await db.close()
+    const { db: again, tree: same } = await openTree(options)
+    const before = again.stats().lookups.filtered
+    expect(before).toBeLessThan(5)
+    const absent = Array.from({ length: 400 }, (_, i) => `${keyOf(i * 13)}-`)
+    const got = await Promise.all(absent.map((key) => same.getAsync(key)))
+    expect(got.every((value) => value === undefined)).toBe(true)
+    const byPromise = again.stats().lookups.filtered - before
+    expect(byPromise).toBeGreaterThan(100)
+    await again.close()
+    const { db: third, tree: last } = await openTree(options)
+    for (const key of absent) expect(last.get(key)).toBeUndefined()
+    expect(third.stats().lookups.filtered).toBeGreaterThan(100)
+    for (let i = 0; i < COUNT; i += 7) expect(last.get(keyOf(i))).toBe(valueOf(i))
+  })
+
   it('let the event loop turn while they walk', async () => {
     const { tree } = await cold()
     let turns = 0

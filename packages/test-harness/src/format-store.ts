@@ -43,6 +43,8 @@ export async function makeFormatStore(directory: string, scratch: string): Promi
   await bytes.put(key('the longest key '.repeat(14)), key(''))
   for (let i = 0; i < 420; i += 5)
     await paths.delete(key(`tenant-${String(i % 6)}/${String((i * 7) % 20)}/object-${String(i)}.jpg`))
+  // Frames that are laid out anew have a filter.
+  await db.compact()
   await db.checkpoint()
 
   // From here on in the journal only.

@@ -21,6 +21,7 @@ const EVERYTHING = [
     'node48',
     'node256',
     'crossing',
+    'filter',
   ],
   ...['prefix of a node', 'terminal', 'large value', 'segment', 'record 16', 'record 17', 'record 18'],
   ...['record 19', 'record 20', 'record 24', 'kind 0 of a batch', 'kind 1 of a batch'],

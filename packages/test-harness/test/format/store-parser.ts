@@ -23,6 +23,12 @@ interface Kept {
   readonly version: number
 }
 
+/** The entry that is being read, and the bytes of the path to it. */
+interface EntryPlace {
+  readonly entry: number
+  readonly depth: number
+}
+
 interface Place {
   readonly slot: number
   readonly pages: number
@@ -179,17 +185,17 @@ class Parser {
     this.#meet('entry')
     if (entry > 0) this.#meet('entry above 0')
     const root = frame.readUInt16LE(672 + 16 * entry)
-    if (root !== 0) this.#readNode(frame, root, path)
+    if (root !== 0) this.#readNode(frame, root, path, { entry, depth: path.length })
   }
 
-  #readNode(frame: Buffer, ref: number, path: string): void {
+  #readNode(frame: Buffer, ref: number, path: string, from: EntryPlace): void {
     const node = ref * 8
     const word = frame.readUInt32LE(node)
     const type = word & 7
     const count = (word >>> 3) & 0x3ff
     const prefixLength = word >>> 16
     if (type === 1) {
-      this.#readLeaf(frame, node, path)
+      this.#readLeaf(frame, node, path, from)
       return
     }
     const prefixAt = [0, 0, 20, 56, 360, 520, 12, 0][type]
@@ -198,17 +204,18 @@ class Parser {
     this.#meet(['', '', 'node4', 'node16', 'node48', 'node256', 'crossing'][type])
     if (prefixLength > 0) this.#meet(type === 6 ? 'prefix of a crossing' : 'prefix of a node')
     if (type === 6) {
+      check(frame.readUInt16LE(658) === 0, 'a filter in a frame that has crossings')
       this.#readEntry(frame.readUInt32LE(node + 4), count, below)
       return
     }
     const terminal = frame.readUInt16LE(node + 4)
     if (terminal !== 0) {
       this.#meet('terminal')
-      this.#readNode(frame, terminal, below)
+      this.#readNode(frame, terminal, below, from)
     }
     const child = (byte: number, at: number): void => {
       const childRef = frame.readUInt16LE(node + at)
-      if (childRef !== 0) this.#readNode(frame, childRef, below + String.fromCharCode(byte))
+      if (childRef !== 0) this.#readNode(frame, childRef, below + String.fromCharCode(byte), from)
     }
     if (type === 2 || type === 3) {
       const refs = type === 2 ? 12 : 24
@@ -222,7 +229,7 @@ class Parser {
     }
   }
 
-  #readLeaf(frame: Buffer, node: number, path: string): void {
+  #readLeaf(frame: Buffer, node: number, path: string, from: EntryPlace): void {
     this.#meet('leaf')
     const word = frame.readUInt32LE(node)
     const restLength = (word >>> 3) & 0x1fff
@@ -230,6 +237,10 @@ class Parser {
     const high = frame.readUInt32LE(node + 8)
     const version = (high & 0x1f_ffff) * 2 ** 32 + frame.readUInt32LE(node + 4)
     const key = path + frame.toString('latin1', node + 12, node + 12 + restLength)
+    if (frame.readUInt16LE(658) !== 0) {
+      this.#meet('filter')
+      check(isInFilter(frame, from.entry, key.slice(from.depth)), 'a key that the filter of its frame lacks')
+    }
     const at = node + 12 + Math.ceil(restLength / 4) * 4
     const stored = frame.subarray(at, at + valueLength)
     const value = (high & (1 << 21)) === 0 ? stored.toString('latin1') : this.#largeValue(stored)
@@ -398,6 +409,21 @@ class Parser {
     for (const list of trees.values()) list.sort((a, b) => (a.key < b.key ? -1 : 1))
     return trees
   }
+}
+
+function isInFilter(frame: Buffer, entry: number, rest: string): boolean {
+  const first = frame.readUInt16LE(658)
+  const bits = (206 - first) * 128
+  let h = Math.imul(0x811c_9dc5 ^ entry, 0x0100_0193)
+  for (const byte of Buffer.from(rest, 'latin1')) h = Math.imul(h ^ byte, 0x0100_0193)
+  h = Math.imul(h ^ (h >>> 16), 0x85eb_ca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2_ae35)
+  h ^= h >>> 16
+  const numbers = [h >>> 16, h & 0xffff, Math.imul(h ^ (h >>> 15), 0x2c1b_3c6d) >>> 16]
+  return numbers.every((number) => {
+    const bit = Math.floor((number * bits) / 65_536)
+    return ((frame.readUInt8(672 + 16 * first + (bit >>> 3)) >>> (bit & 7)) & 1) === 1
+  })
 }
 
 function isHeader(copy: Buffer): boolean {
