@@ -1,6 +1,6 @@
 /**
  * `npm test [-- vitest arguments]`: sets everything up, then lint, typecheck and every test. Ends with the line
- * `N passed, N failed`, in which the build, the lint and the typecheck count as one each.
+ * `N passed, N failed`, in which the build, the lint, the typecheck and the coverage count as one each.
  */
 import './check-node.mjs'
 
@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { ROOT, buildNative, installDependencies, turbo } from './setup.mjs'
-import { run } from './step.mjs'
+import { run, step } from './step.mjs'
 
 /**
  * @typedef {{ readonly passed: number, readonly failed: number, readonly skipped: number }} Sum
@@ -61,6 +61,16 @@ async function runTests() {
   }
 }
 
+/** Whether every branch of what decides after a crash is taken by a test; see vitest.coverage.config.mjs. */
+function checkCoverage() {
+  return step('branches covered', async () => {
+    const vitest = join(ROOT, 'node_modules', 'vitest', 'vitest.mjs')
+    const args = [vitest, 'run', '--config', 'vitest.coverage.config.mjs']
+    const { exitCode, output } = await run(process.execPath, args, { cwd: ROOT })
+    return { ok: exitCode === 0, output }
+  })
+}
+
 /** Without these nothing that follows means anything. */
 function stop() {
   process.stdout.write('0 passed, 1 failed\n')
@@ -75,6 +85,8 @@ const checks = [
   await turbo('typecheck', ['typecheck', '--continue']),
 ]
 const tests = await runTests()
+// Who asks for some tests does not ask for all branches.
+if (process.argv.length === 2) checks.push(await checkCoverage())
 
 const passed = tests.passed + checks.filter(Boolean).length
 const failed = tests.failed + checks.filter((ok) => !ok).length
