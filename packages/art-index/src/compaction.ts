@@ -15,12 +15,17 @@ import { MAX_ABSORBED } from './under-full-frames.js'
 export interface CompactionBudget {
   /** Frames that one step may read and write. Default 8, at least 2. */
   readonly frames?: number
-  /** Share of a frame that a full pass may fill, above 0.5 and up to 1. Default 0.95: new keys soon divide such a frame. */
+  /**
+   * Share of a frame that a full pass may fill, above 0.5 and up to 1. Default 0.95, as new keys soon divide a fuller one; but
+   * frames that would stay {@link BRIM} full or less are filled to the brim if that saves one.
+   */
   readonly fill?: number
 }
 
 const DEFAULT_FRAMES = 8
 const DEFAULT_FILL = 0.95
+/** In hundredths: subtrees of nearly half a frame would otherwise have one each, and memory for twice of what they need. */
+const BRIM = 67
 /**
  * What merges because keys were deleted fills at most this share: a frame that was divided has to lose a quarter before it
  * merges, and to win a third before it is divided again.
@@ -59,12 +64,16 @@ export function compactStep(tree: Tree, pass: CompactionPass | undefined, budget
   }
   if (pass === undefined || pass.finished) return false
   const id = pass.next(tree)
-  const saved = repackChildren(tree, id, { fill, maxAbsorbed }, pass.known)
+  let saved = repackChildren(tree, id, { fill, maxAbsorbed }, pass.known)
+  if (saved < 0 && budget.fill === undefined) {
+    // The tries may have faulted others in, and this one out.
+    if (!(tree.source.pageTable[id] > 0)) tree.source.fault(id)
+    saved = repackChildren(tree, id, { fill: 1, underFull: BRIM, maxAbsorbed }, pass.known)
+  }
   if (saved >= 0) {
     pass.framesSaved += saved
     return true
   }
-  // The tries may have faulted others in, and this one out.
   if (!(tree.source.pageTable[id] > 0)) tree.source.fault(id)
   if (!isSeenByView(tree, id) && (!isCompact(tree, id) || lacksFilter(tree, id))) layOutFrame(tree, id)
   pass.finish(tree, id, liveUnits(tree, id))

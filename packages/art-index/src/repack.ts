@@ -14,6 +14,8 @@ import { MAX_ABSORBED, UnderFullFrames } from './under-full-frames.js'
 export interface RepackOptions {
   /** Share of a frame that may be filled. */
   readonly fill: number
+  /** A child with less than this share of it is worth a try, in hundredths. Default {@link UNDER_FULL}. */
+  readonly underFull?: number
   /** At most so many children are looked at, and rewritten, at once. */
   readonly maxAbsorbed: number
 }
@@ -21,7 +23,7 @@ export interface RepackOptions {
 /** What is known of frames that need not be resident: units of their nodes by blob id. May be out of date. */
 export type KnownUnits = Map<number, number>
 
-/** A child with less than this share of what may be filled is worth a try, in hundredths. */
+/** One with more can hardly be joined with anything. */
 const UNDER_FULL = 88
 /** What moves down from a frame into its children, so that these are full and it is small, must be this part of a frame. */
 const SINKS_AT = 16
@@ -65,6 +67,7 @@ export function repackChildren(tree: Tree, id: BlobId, options: RepackOptions, k
   const views = segmentOf(source, slot)
   const base = frameBase(source, slot)
   const maxUnits = Math.floor((tree.usableUnits - FIRST_REF) * options.fill)
+  const underFull = options.underFull ?? UNDER_FULL
   sizes.measure(views, base, id)
   if (sizes.crossingCount === 0) return -1
   const children: Child[] = []
@@ -77,7 +80,7 @@ export function repackChildren(tree: Tree, id: BlobId, options: RepackOptions, k
     const isResident = source.pageTable[child] > 0
     if (isResident && isSeenByView(tree, child)) continue
     const units = isResident ? liveUnits(tree, child) : known.get(child)
-    if (units === undefined || units * 100 > maxUnits * UNDER_FULL) continue
+    if (units === undefined || units * 100 > maxUnits * underFull) continue
     children.push({ id: child, units, node: sizes.parent[ref] })
   }
   if (children.length === 0) return -1

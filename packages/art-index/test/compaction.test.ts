@@ -15,10 +15,10 @@ import { ArrayFrameSource } from './array-frame-source.js'
 import { ModelledIndex, random, utf8 } from './modelled-index.js'
 
 /** Runs a whole pass; how many steps it took. */
-function compact(index: ArtIndex, fill = 0.95, frames = 8): number {
+function compact(index: ArtIndex, fill?: number, frames = 8): number {
   const pass = new CompactionPass()
   let steps = 0
-  while (index.compactStep(pass, { fill, frames })) {
+  while (index.compactStep(pass, fill === undefined ? { frames } : { fill, frames })) {
     if (++steps > 200_000) throw new Error('the pass does not come to an end')
   }
   return steps
@@ -167,6 +167,33 @@ describe('the shape of a tree', () => {
     },
     Math.max(120_000, tinyKeys / KEYS_PER_MS),
   )
+
+  it('after directories of nearly half a frame: two to a frame, unless it was told how full frames may be', () => {
+    const keys = shuffled(
+      count(40 * 2_350, (i) => utf8(`team-${pad(i % 40, 4)}/${pad((i * 7_919) % 1e8, 8)}`)),
+    )
+    const index = loaded(keys, 76, 200)
+    compact(index, 0.95)
+    const roomy = treeStatistics(index)
+    expect(roomy.underFullFrames).toBeGreaterThan(5)
+    compact(index)
+    const full = treeStatistics(index)
+    expect(full.frames).toBeLessThanOrEqual(roomy.frames - roomy.underFullFrames / 2)
+    expect(full.fill.average).toBeGreaterThan(0.95)
+    expect(verifyTree(index)).toMatchObject({ problems: [], keys: keys.length })
+    const { changes } = index
+    compact(index)
+    expect(index.changes).toBe(changes)
+    // It takes puts and deletes as any other.
+    const value = new Uint8Array(90).fill(3)
+    for (const [i, key] of keys.entries()) {
+      if (i % 9 !== 0) continue
+      index.key.set(key)
+      if (i % 2 === 0) index.put(key.length, value, 0, value.length, 3)
+      else index.delete(key.length)
+    }
+    expect(verifyTree(index).problems).toEqual([])
+  })
 
   it('after everything was deleted: one frame is left', () => {
     const keys = count(30_000, (i) => utf8(`a/${String(i % 37)}/${pad(i, 6)}`))

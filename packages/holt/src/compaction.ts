@@ -15,8 +15,8 @@ export interface CompactOptions {
   /** Called between two slices of work. What it throws ends the compaction. */
   readonly onProgress?: (progress: CompactionProgress) => void
   /**
-   * Share of a frame that may be filled, above 0.5 and up to 1. Default 0.95. Less leaves room, so that the next keys do
-   * not divide what was just joined.
+   * Share of a frame that may be filled, above 0.5 and up to 1. Less leaves room, so that the next keys do not divide what was
+   * just joined. Default 0.95, and 1 for frames that would be two thirds full, or less, else.
    */
   readonly fill?: number
 }
@@ -40,12 +40,15 @@ export async function compactDatabase(engine: Engine, options: CompactOptions): 
       )
     }
   }
-  const { signal, onProgress, fill = 0.95 } = options
-  if (!(typeof fill === 'number' && fill > 0.5 && fill <= 1)) {
+  const { signal, onProgress, fill } = options
+  if (fill !== undefined && !(typeof fill === 'number' && fill > 0.5 && fill <= 1)) {
     throw new HoltError('HOLT_INVALID_ARGUMENT', `fill is ${String(fill)}; above 0.5 and up to 1 is wanted`)
   }
   const { io, index, frames } = engine
-  const budget = { fill, frames: Math.max(2, Math.min(FRAMES_PER_STEP, frames.capacityFrames >>> 2)) }
+  const budget = {
+    ...(fill === undefined ? {} : { fill }),
+    frames: Math.max(2, Math.min(FRAMES_PER_STEP, frames.capacityFrames >>> 2)),
+  }
   const pass = new CompactionPass()
   const progress = (): CompactionProgress => ({
     framesVisited: pass.framesVisited,
