@@ -57,6 +57,16 @@ export interface BlobStore {
    * leaves the state of the last flush, and so does an error.
    */
   vacuum?(maxFrames: number): Promise<VacuumStep>
+  /**
+   * A copy of the state of the last flush in a directory of its own, piece by piece, where the store can: a store like this
+   * one. One at a time (`HOLT_BUSY`). From `begin` on the places of that state are kept, whatever is flushed meanwhile; a
+   * request that fails, and `close`, give them back and remove what was written.
+   *
+   * `begin` rejects `HOLT_EXISTS` unless the directory is absent or empty; `copy` `HOLT_CORRUPT` for a frame that fails its
+   * checks; `finish` is the commit point of the copy, with a note of its own; `abandon` gives up, and is no error without
+   * anything to give up.
+   */
+  backup?(request: BackupRequest): Promise<BackupState>
   stats(): BlobStoreStats
   /** What is wrong with the places where blobs are kept, where the store can tell. Empty for a sound one. */
   verifyMapping?(): readonly { readonly blobId: BlobId; readonly what: string }[]
@@ -91,6 +101,24 @@ export interface VacuumStep {
   readonly movedFrames: number
   readonly freedBytes: number
   readonly isDone: boolean
+}
+
+export type BackupRequest = { readonly directory: string } & (
+  | { readonly kind: 'begin' }
+  | { readonly kind: 'copy'; readonly maxFrames: number }
+  | { readonly kind: 'finish'; readonly note: Uint8Array }
+  | { readonly kind: 'abandon' }
+)
+
+/** How far a backup is. */
+export interface BackupState {
+  readonly frames: number
+  /** Of the pages in use. */
+  readonly bytes: number
+  readonly copiedFrames: number
+  readonly copiedBytes: number
+  /** Of the state that is copied. Told by `begin` alone. */
+  readonly note: Uint8Array | undefined
 }
 
 export interface BlobStoreStats {

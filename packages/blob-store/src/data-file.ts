@@ -32,6 +32,11 @@ export class FrameReader {
     this.#locate = locate
   }
 
+  /** A reader of the same file that finds blobs elsewhere. */
+  at(locate: Locate): FrameReader {
+    return new FrameReader(this.#io, this.#file, locate)
+  }
+
   async read(id: BlobId, into: Uint8Array): Promise<void> {
     let place = this.#placeOf(id)
     for (;;) {

@@ -1,8 +1,10 @@
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { blobId, type BlobId, FRAME_BYTES, usedPages } from '@holt/blob-buf-pool'
 import { HoltError, isHoltError } from '@holt/errors'
 import type { Io, IoFile } from '@holt/uring-native'
 import type {
+  BackupRequest,
+  BackupState,
   BlobRead,
   BlobStore,
   BlobStoreStats,
@@ -19,6 +21,7 @@ import { MANIFEST_NAME, MANIFEST_TEMPORARY_NAME, ManifestLog } from './manifest-
 import { readManifest, startsAsManifest, type ManifestState } from './manifest-reader.js'
 import { type Mapping, MappingTable } from './mapping-table.js'
 import { OneAtATime } from './one-at-a-time.js'
+import { StoreBackup, syncAncestors } from './store-backup.js'
 import { vacuumStep } from './vacuum.js'
 import { type MappingProblem, verifyMapping } from './verify-mapping.js'
 import { assertBlobId, assertFrameBytes, assertNote, assertRange, lastOfEach } from './store-arguments.js'
@@ -58,6 +61,7 @@ export interface FileBlobStoreWorkerData {
 type Staged = Mapping | 'deleted'
 
 const FIRST_BLOB = blobId(1)
+const NO_BACKUP: BackupState = { frames: 0, bytes: 0, copiedFrames: 0, copiedBytes: 0, note: undefined }
 
 /**
  * Keeps frames in two files of a directory. `blobs.dat` holds them, disk slot n at n × 512 KiB; `manifest` says which
@@ -91,6 +95,9 @@ export class FileBlobStore implements BlobStore {
   readonly #staged = new Map<BlobId, Staged>()
   /** Disk slots of failed attempts, out of use until a flush has succeeded. */
   #quarantine: number[] = []
+  #backup: StoreBackup | undefined
+  /** Disk slots that nothing names any more, but which a backup has still to copy. */
+  #heldForBackup: number[] = []
   #log: ManifestLog
   #note: Uint8Array | undefined
   #foundBytes = 0
@@ -485,6 +492,74 @@ export class FileBlobStore implements BlobStore {
     return { ...step, freedBytes: step.freedBytes + Math.max(0, before - this.#log.sizeBytes) }
   }
 
+  /** See {@link BlobStore.backup}. Between two requests flushes and vacuums go on; only the image's slots are held. */
+  async backup(request: BackupRequest): Promise<BackupState> {
+    if (request.kind === 'begin') return await this.#beginBackup(request.directory)
+    return await this.#queue.run(async () => {
+      const backup = this.#backup?.directory === request.directory ? this.#backup : undefined
+      if (request.kind === 'abandon') {
+        if (backup !== undefined) await this.#endBackup('abandon')
+        return NO_BACKUP
+      }
+      this.#assertOpen()
+      if (backup === undefined)
+        throw new HoltError('HOLT_INTERNAL', `no backup to ${request.directory} is under way`)
+      try {
+        if (request.kind === 'copy') await backup.copy(request.maxFrames)
+        else await backup.finish(request.note)
+      } catch (error) {
+        await this.#endBackup('abandon')
+        throw error
+      }
+      if (request.kind === 'finish') await this.#endBackup('keep')
+      return { ...backup.state, note: undefined }
+    })
+  }
+
+  async #beginBackup(directory: string): Promise<BackupState> {
+    let state = NO_BACKUP
+    await this.#mutate(async () => {
+      if (this.#backup !== undefined)
+        throw new HoltError('HOLT_BUSY', `a backup to ${this.#backup.directory} is under way; one at a time`)
+      const backup = await this.#planBackup(directory)
+      this.#backup = backup
+      try {
+        await backup.begin()
+      } catch (error) {
+        await this.#endBackup('abandon')
+        throw error
+      }
+      state = backup.state
+    })
+    return state
+  }
+
+  async #planBackup(directory: string): Promise<StoreBackup> {
+    if (this.#reader === undefined) await this.#openReader()
+    const image = this.#completedImage()
+    const places = new Map(image.mappings)
+    // Not where the blobs are by then, but where they were.
+    const reader = this.#reader?.at((id) => places.get(id))
+    return new StoreBackup({
+      io: this.#io,
+      directory,
+      image,
+      read: (id, into) => {
+        if (reader === undefined) throw new HoltError('HOLT_INTERNAL', 'the data file is not open')
+        return reader.read(id, into)
+      },
+      mayBlock: this.#mayBlock,
+    })
+  }
+
+  /** Its slots may be used again. */
+  async #endBackup(fate: 'keep' | 'abandon'): Promise<void> {
+    const backup = this.#backup
+    this.#backup = undefined
+    for (const diskSlot of this.#heldForBackup.splice(0)) this.#slots.release(diskSlot)
+    if (fate === 'abandon') await backup?.abandon()
+  }
+
   /** The state that this flush makes. */
   #imageWith(note: Uint8Array): ManifestImage {
     const mappings: (readonly [BlobId, Mapping])[] = []
@@ -510,12 +585,18 @@ export class FileBlobStore implements BlobStore {
       const before = this.#mapping.get(id)
       if (staged === 'deleted') this.#mapping.remove(id)
       else this.#mapping.set(id, staged)
-      if (before !== undefined) this.#slots.release(before.diskSlot)
+      if (before !== undefined) this.#giveBack(before.diskSlot)
     }
     this.#staged.clear()
     for (const diskSlot of this.#quarantine) this.#slots.release(diskSlot)
     this.#quarantine = []
     this.#note = note
+  }
+
+  /** A slot of the former image. */
+  #giveBack(diskSlot: number): void {
+    if (this.#backup?.holds(diskSlot) === true) this.#heldForBackup.push(diskSlot)
+    else this.#slots.release(diskSlot)
   }
 
   /** Forgets what was staged. A slot that a record of unknown fate names, or whose sync failed, is kept out of use. */
@@ -594,14 +675,7 @@ export class FileBlobStore implements BlobStore {
    * so that one without a manifest is always a damaged store and never a young one.
    */
   async #makeManifest(): Promise<void> {
-    for (let path = this.#directory; dirname(path) !== path; path = dirname(path)) {
-      try {
-        await this.#io.syncDir(dirname(path))
-      } catch (error) {
-        // A directory that may be passed but not opened is not one that was just made.
-        if (!(isHoltError(error) && (error.errno === 'EACCES' || error.errno === 'EPERM'))) throw error
-      }
-    }
+    await syncAncestors(this.#io, this.#directory)
     await this.#log.replace(this.#completedImage())
   }
 
@@ -645,6 +719,7 @@ export class FileBlobStore implements BlobStore {
     this.#closed = true
     await this.#opening?.catch(() => undefined)
     await this.#queue.run(async () => {
+      if (this.#backup !== undefined) await this.#endBackup('abandon')
       const closing: (() => Promise<void>)[] = [() => this.#log.close()]
       if (this.#closeReader !== undefined) closing.push(this.#closeReader)
       const writer = this.#writer

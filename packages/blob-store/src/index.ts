@@ -1,5 +1,7 @@
 export { MAX_NOTE_BYTES } from './blob-store.js'
 export type {
+  BackupRequest,
+  BackupState,
   BlobRead,
   BlobStore,
   BlobStoreStats,

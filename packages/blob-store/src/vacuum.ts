@@ -1,8 +1,8 @@
-import { type BlobId, FRAME_BYTES, Slab } from '@holt/blob-buf-pool'
-import { addressOfBytes } from '@holt/uring-native'
+import type { BlobId } from '@holt/blob-buf-pool'
 import type { VacuumStep } from './blob-store.js'
 import type { FrameWriter } from './data-file.js'
 import type { DiskSlots } from './disk-slots.js'
+import { frameBuffers } from './frame-buffers.js'
 import type { Mapping, MappingTable } from './mapping-table.js'
 
 /** What a step of a vacuum works on: a file store with nothing staged. */
@@ -85,18 +85,7 @@ function planMoves(mapping: MappingTable, slots: DiskSlots, maxFrames: number): 
 }
 
 async function copyFrames({ read, writer }: VacuumParts, moves: readonly Move[]): Promise<void> {
-  const frames = bufferFrames(moves.length)
+  const frames = frameBuffers(moves.length)
   await Promise.all(moves.map(({ id }, i) => read(id, frames[i])))
   await writer.write(moves.map(({ to }, i) => ({ diskSlot: to, frame: frames[i] })))
-}
-
-/** At multiples of a page in memory, as a write past the page cache wants them. */
-function bufferFrames(count: number): Uint8Array[] {
-  const slab = Slab.create({
-    frameBytes: FRAME_BYTES,
-    frameCount: count,
-    maxFrameCount: count,
-    addressOf: addressOfBytes,
-  })
-  return Array.from({ length: count }, () => slab.bytes(slab.lease()))
 }

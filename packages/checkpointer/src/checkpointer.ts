@@ -1,4 +1,4 @@
-import type { BufferManager, Cut, VacuumStep } from '@holt/blob-store'
+import type { BackupRequest, BackupState, BufferManager, Cut, VacuumStep } from '@holt/blob-store'
 import { HoltError } from '@holt/errors'
 import type { JournalContract, Lsn } from '@holt/journal'
 import type { Io, Timer } from '@holt/uring-native'
@@ -219,6 +219,12 @@ export class Checkpointer {
   vacuum(maxFrames: number): Promise<VacuumStep> {
     if (this.#closed) return Promise.reject(new HoltError('HOLT_CLOSED', 'the database was closed'))
     return this.#options.worker.vacuum(maxFrames)
+  }
+
+  /** One request to the store's backup; see `BlobStore.backup`. Rejects with its error, and `HOLT_CLOSED`. */
+  backup(request: BackupRequest): Promise<BackupState> {
+    if (this.#closed) return Promise.reject(new HoltError('HOLT_CLOSED', 'the database was closed'))
+    return this.#options.worker.backup(request)
   }
 
   /** Whether an epoch is under way. */

@@ -1,5 +1,12 @@
 import type { Slab } from '@holt/blob-buf-pool'
-import { type BlobStore, retireFrames, type SlotTable, type VacuumStep } from '@holt/blob-store'
+import {
+  type BackupRequest,
+  type BackupState,
+  type BlobStore,
+  retireFrames,
+  type SlotTable,
+  type VacuumStep,
+} from '@holt/blob-store'
 import { HoltError, isHoltError } from '@holt/errors'
 import { BoundedQueue } from './bounded-queue.js'
 import type { Epoch, EpochReport, EpochWorker } from './epoch.js'
@@ -44,9 +51,23 @@ export class EpochCommitter implements EpochWorker {
 
   vacuum(maxFrames: number): Promise<VacuumStep> {
     const { store } = this.#options
+    return this.#between(() => store.vacuum?.(maxFrames) ?? Promise.resolve(NOTHING_TO_VACUUM))
+  }
+
+  backup(request: BackupRequest): Promise<BackupState> {
+    const { store } = this.#options
+    return this.#between(
+      () =>
+        store.backup?.(request) ??
+        Promise.reject(new HoltError('HOLT_UNSUPPORTED', 'this store makes no backups')),
+    )
+  }
+
+  /** Runs it between two epochs. */
+  #between<T>(work: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const task = async (): Promise<void> => {
-        await (store.vacuum?.(maxFrames) ?? Promise.resolve(NOTHING_TO_VACUUM)).then(resolve, reject)
+        await work().then(resolve, reject)
       }
       this.#queue.push(task).catch(reject)
     })

@@ -1,5 +1,5 @@
 import type { BlobId, Slot } from '@holt/blob-buf-pool'
-import type { VacuumStep } from '@holt/blob-store'
+import type { BackupRequest, BackupState, VacuumStep } from '@holt/blob-store'
 
 /**
  * What one checkpoint commits: the frames that were dirty at its cut, the blobs freed until then, and the engine's note.
@@ -31,6 +31,8 @@ export interface EpochWorker {
    * error, and after `stop`.
    */
   vacuum(maxFrames: number): Promise<VacuumStep>
+  /** One request of `BlobStore.backup`, between two epochs. Rejects `HOLT_UNSUPPORTED` for a store without, and after `stop`. */
+  backup(request: BackupRequest): Promise<BackupState>
   /** Commits what was submitted, then ends. */
   stop(): Promise<void>
 }

@@ -8,7 +8,13 @@ import { type BlobStore, SlotTable } from '@holt/blob-store'
 import { HoltError } from '@holt/errors'
 import { type Io, openIo } from '@holt/uring-native'
 import { EpochCommitter } from './epoch-committer.js'
-import { type FromWorker, sendError, type ToWorker, type WorkerStart } from './worker-messages.js'
+import {
+  type Answer,
+  type FromWorker,
+  sendError,
+  type ToWorker,
+  type WorkerStart,
+} from './worker-messages.js'
 
 interface StoreModule {
   readonly openBlobStore: (data: unknown, io: Io) => Promise<BlobStore>
@@ -58,10 +64,17 @@ port.on('message', (message: ToWorker) => {
         port.close()
         return
       }
-      if (message.kind === 'vacuum') {
-        const { number, maxFrames } = message
-        const step = await committer.vacuum(maxFrames).catch((error: unknown) => sendError(error))
-        tell({ kind: 'vacuumed', number, step })
+      if (message.kind === 'question') {
+        const { number, question } = message
+        const answered: Promise<Answer> =
+          question.kind === 'vacuum'
+            ? committer.vacuum(question.maxFrames)
+            : committer.backup(question.request)
+        const answer = await answered.then(
+          (result) => ({ result }),
+          (error: unknown) => ({ error: sendError(error) }),
+        )
+        tell({ kind: 'answer', number, answer })
         return
       }
       if (message.slab !== undefined) slab.adopt(message.slab)

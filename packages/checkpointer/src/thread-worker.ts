@@ -1,10 +1,17 @@
 import { createRequire } from 'node:module'
 import { Worker } from 'node:worker_threads'
 import type { Slab } from '@holt/blob-buf-pool'
-import type { BlobStoreWorker, SlotTable, VacuumStep } from '@holt/blob-store'
+import type { BackupRequest, BackupState, BlobStoreWorker, SlotTable, VacuumStep } from '@holt/blob-store'
 import { HoltError } from '@holt/errors'
 import type { Epoch, EpochReport, EpochWorker } from './epoch.js'
-import { type FromWorker, receiveError, type ToWorker, type WorkerStart } from './worker-messages.js'
+import {
+  type Answer,
+  type FromWorker,
+  type Question,
+  receiveError,
+  type ToWorker,
+  type WorkerStart,
+} from './worker-messages.js'
 
 export interface ThreadWorkerOptions {
   readonly store: BlobStoreWorker
@@ -16,14 +23,14 @@ export interface ThreadWorkerOptions {
 /**
  * The I/O worker as a thread: an {@link EpochCommitter} in a worker_thread with an Io and a store of its own, over the
  * same slab. Started with the first epoch (a start costs 30-60 ms); a thread that died is started anew with the next.
- * It keeps the process alive only while an epoch, or a step of a vacuum, is under way.
+ * It keeps the process alive only while an epoch, a step of a vacuum or a piece of a backup is under way.
  */
 export class ThreadEpochWorker implements EpochWorker {
   readonly #options: ThreadWorkerOptions
   readonly #waiting = new Map<number, (report: EpochReport) => void>()
-  /** Steps of a vacuum under way. */
-  readonly #vacuums = new Map<number, (step: VacuumStep | Error) => void>()
-  #vacuumNumber = 0
+  /** Steps of a vacuum and pieces of a backup under way. */
+  readonly #asked = new Map<number, (answer: Answer | Error) => void>()
+  #questionNumber = 0
   #worker: Worker | undefined
   #segmentsKnown = 0
   #stopped = false
@@ -46,16 +53,24 @@ export class ThreadEpochWorker implements EpochWorker {
   }
 
   vacuum(maxFrames: number): Promise<VacuumStep> {
+    return this.#ask({ kind: 'vacuum', maxFrames }) as Promise<VacuumStep>
+  }
+
+  backup(request: BackupRequest): Promise<BackupState> {
+    return this.#ask({ kind: 'backup', request }) as Promise<BackupState>
+  }
+
+  #ask(question: Question): Promise<Answer> {
     if (this.#stopped) return Promise.reject(new HoltError('HOLT_CLOSED', 'the I/O worker was stopped'))
     const worker = (this.#worker ??= this.#start())
-    const number = ++this.#vacuumNumber
+    const number = ++this.#questionNumber
     return new Promise((resolve, reject) => {
-      this.#vacuums.set(number, (step) => {
-        if (step instanceof Error) reject(step)
-        else resolve(step)
+      this.#asked.set(number, (answer) => {
+        if (answer instanceof Error) reject(answer)
+        else resolve(answer)
       })
       worker.ref()
-      this.#post(worker, { kind: 'vacuum', number, maxFrames })
+      this.#post(worker, { kind: 'question', number, question })
     })
   }
 
@@ -93,9 +108,9 @@ export class ThreadEpochWorker implements EpochWorker {
           ...message.report,
           ...(message.error === undefined ? {} : { error: receiveError(message.error) }),
         })
-      } else if (message.kind === 'vacuumed') {
-        const { number, step } = message
-        this.#settleVacuum(number, 'code' in step ? receiveError(step) : step)
+      } else if (message.kind === 'answer') {
+        const { number, answer } = message
+        this.#settleQuestion(number, 'error' in answer ? receiveError(answer.error) : answer.result)
       } else if (message.kind === 'failed') {
         cause = receiveError(message.error)
       }
@@ -109,7 +124,7 @@ export class ThreadEpochWorker implements EpochWorker {
         cause instanceof Error
           ? cause
           : new HoltError('HOLT_CHECKPOINT_FAILED', 'the I/O worker ended before its work did')
-      for (const number of [...this.#vacuums.keys()]) this.#settleVacuum(number, error)
+      for (const number of [...this.#asked.keys()]) this.#settleQuestion(number, error)
       for (const epoch of [...this.#waiting.keys()]) {
         this.#settle({ epoch, framesTotal: 0, framesFlushed: 0, deletesTotal: 0, deletesApplied: 0, error })
       }
@@ -124,14 +139,14 @@ export class ThreadEpochWorker implements EpochWorker {
     resolve?.(report)
   }
 
-  #settleVacuum(number: number, step: VacuumStep | Error): void {
-    const settle = this.#vacuums.get(number)
-    this.#vacuums.delete(number)
+  #settleQuestion(number: number, answer: Answer | Error): void {
+    const settle = this.#asked.get(number)
+    this.#asked.delete(number)
     this.#letGo()
-    settle?.(step)
+    settle?.(answer)
   }
 
   #letGo(): void {
-    if (this.#waiting.size === 0 && this.#vacuums.size === 0) this.#worker?.unref()
+    if (this.#waiting.size === 0 && this.#asked.size === 0) this.#worker?.unref()
   }
 }

@@ -1,5 +1,5 @@
 import type { SharedSlab } from '@holt/blob-buf-pool'
-import type { VacuumStep } from '@holt/blob-store'
+import type { BackupRequest, BackupState, VacuumStep } from '@holt/blob-store'
 import { HoltError, type HoltErrorCode, isHoltError } from '@holt/errors'
 import type { Epoch, EpochReport } from './epoch.js'
 
@@ -12,15 +12,25 @@ export interface WorkerStart {
   readonly io: 'uring' | 'fs'
 }
 
+/** What is done between two epochs, and answered. */
+export type Question =
+  | { readonly kind: 'vacuum'; readonly maxFrames: number }
+  | { readonly kind: 'backup'; readonly request: BackupRequest }
+export type Answer = VacuumStep | BackupState
+
 export type ToWorker =
   | { readonly kind: 'epoch'; readonly epoch: Epoch; readonly slab: SharedSlab | undefined }
-  | { readonly kind: 'vacuum'; readonly number: number; readonly maxFrames: number }
+  | { readonly kind: 'question'; readonly number: number; readonly question: Question }
   | { readonly kind: 'stop' }
 
 export type FromWorker =
   | { readonly kind: 'ready' }
   | { readonly kind: 'failed'; readonly error: SentError }
-  | { readonly kind: 'vacuumed'; readonly number: number; readonly step: VacuumStep | SentError }
+  | {
+      readonly kind: 'answer'
+      readonly number: number
+      readonly answer: { readonly result: Answer } | { readonly error: SentError }
+    }
   | {
       readonly kind: 'report'
       readonly report: Omit<EpochReport, 'error'>

@@ -1,5 +1,6 @@
 import { treeStatistics, type TreeStatistics, type VerifyReport } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
+import { backUp, type BackupOptions, type BackupReport } from './backup.js'
 import { Catalog } from './catalog.js'
 import { type ChangeFeed, type ChangesOptions, changesOfDatabase } from './change-feed.js'
 import { raisedDurability } from './durability.js'
@@ -9,6 +10,7 @@ import type { Version } from './entries.js'
 import { keyCodec, type KeyEncodingName, type KeyEncodings } from './key-encoding.js'
 import type { RecoveryStats } from './recovery.js'
 import type { DbStats } from './stats.js'
+import { checkStorePath } from './store-directory.js'
 import { ShareDesk } from './share.js'
 import type { SharedDb } from './share-messages.js'
 import { type AtomicResult, Transaction } from './transaction.js'
@@ -43,6 +45,8 @@ export interface DbParts {
   readonly engine: Engine
   readonly path: string | undefined
   readonly recovery: RecoveryStats | undefined
+  /** What a path that a user names means to the Io. */
+  readonly resolvePath: (path: string) => string
   /** Gives back what is not the engine's: lock, Io. */
   readonly release: () => Promise<void>
 }
@@ -54,6 +58,7 @@ export class Db implements AsyncDisposable {
   readonly #engine: Engine
   readonly #catalog: Catalog
   readonly #recovery: RecoveryStats | undefined
+  readonly #resolvePath: (path: string) => string
   readonly #release: () => Promise<void>
   #shares: ShareDesk | undefined
   #closing: Promise<void> | undefined
@@ -63,6 +68,7 @@ export class Db implements AsyncDisposable {
     this.#engine = parts.engine
     this.#catalog = new Catalog(parts.engine)
     this.#recovery = parts.recovery
+    this.#resolvePath = parts.resolvePath
     this.#release = parts.release
   }
 
@@ -216,6 +222,24 @@ export class Db implements AsyncDisposable {
     this.#engine.assertOpen()
     refuseUnknown(options, ['onProgress', 'signal'], 'vacuum')
     return await vacuumDatabase(this.#engine, options)
+  }
+
+  /**
+   * Copies the database into `directory`, which is absent or empty (else `HOLT_EXISTS`), while reads and writes go on:
+   * makes a checkpoint and copies its image, each page checked against its checksum. The copy is a database of its own, as
+   * small as it can be, and opens like any other; it holds every write up to the report's `version` and none behind it. Its
+   * manifest is written last, so what did not come to its end opens as nothing.
+   *
+   * Rejects as `checkpoint` does; `HOLT_CORRUPT`, naming the place, for a damaged frame; `HOLT_NO_SPACE` and `HOLT_IO`;
+   * `HOLT_BUSY` while another backup is under way; `HOLT_CLOSED` when the database is closed meanwhile; with the signal's
+   * reason when it is aborted; `HOLT_UNSUPPORTED` for a database in memory; `HOLT_INVALID_ARGUMENT`. What was written is
+   * removed then, and the directory left empty.
+   */
+  async backup(directory: string, options: BackupOptions = {}): Promise<BackupReport> {
+    this.#engine.assertOpen()
+    checkStorePath(directory, 'the path of a backup')
+    refuseUnknown(options, ['onProgress', 'signal'], 'backup')
+    return await backUp(this.#engine, this.#resolvePath(directory), options)
   }
 
   stats(): DbStats {

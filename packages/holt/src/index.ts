@@ -1,3 +1,4 @@
+export type { BackupOptions, BackupProgress, BackupReport } from './backup.js'
 export type { BulkEntries, BulkLoadOptions, BulkLoadProgress, BulkLoadResult } from './bulk-load.js'
 export type { CompactionProgress, CompactOptions } from './compaction.js'
 export type { Change, Commit } from './change.js'

@@ -168,5 +168,5 @@ async function build(
     backgroundCompaction: false,
     readOnly: true,
   })
-  return new Db({ engine, path: directory, recovery: stats, release })
+  return new Db({ engine, path: directory, recovery: stats, resolvePath: (to) => to, release })
 }

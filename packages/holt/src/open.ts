@@ -2,7 +2,6 @@ import { resolve } from 'node:path'
 import { BufferManager, FileBlobStore, MemoryBlobStore } from '@holt/blob-store'
 import { ArtIndex } from '@holt/art-index'
 import { Checkpointer, EpochCommitter, type EpochWorker, ThreadEpochWorker } from '@holt/checkpointer'
-import { HoltError } from '@holt/errors'
 import { Journal } from '@holt/journal'
 import { addressOfBytes, adviseHugePages, FsIo, populateMemory, type Io, openIo } from '@holt/uring-native'
 import { Db } from './db.js'
@@ -12,7 +11,7 @@ import { CHANNELS, publish } from './events.js'
 import { openReadOnly } from './open-read-only.js'
 import { type OpenOptions, resolveOptions, type ResolvedOptions } from './options.js'
 import { recover } from './recovery.js'
-import { LOCK_FILES, prepareDirectory } from './store-directory.js'
+import { checkStorePath, LOCK_FILES, prepareDirectory } from './store-directory.js'
 import { StoreLock } from './store-lock.js'
 
 /** Frames that a database in memory may grow to. */
@@ -30,12 +29,7 @@ const MEMORY_FRAMES = 65_536
  * says that the writer has moved on and that what is wanted is no more: close it, and open it again.
  */
 export async function open(path: string, options?: OpenOptions): Promise<Db> {
-  if (typeof path !== 'string' || path === '' || path.includes('\0')) {
-    throw new HoltError(
-      'HOLT_INVALID_ARGUMENT',
-      'the path of a database is a string, not empty and without NUL',
-    )
-  }
+  checkStorePath(path, 'the path of a database')
   const resolved = resolveOptions(options)
   const { io, isOwn } = chooseIo(resolved.io)
   const undo: (() => Promise<void>)[] = []
@@ -80,7 +74,13 @@ export function openMemory(
     backgroundCompaction,
   })
   return Promise.resolve(
-    new Db({ engine, path: undefined, recovery: undefined, release: () => io.dispose() }),
+    new Db({
+      engine,
+      path: undefined,
+      recovery: undefined,
+      resolvePath: resolve,
+      release: () => io.dispose(),
+    }),
   )
 }
 
@@ -202,5 +202,6 @@ async function openIn(
     await lock.release()
     if (typeof options.io === 'string') await io.dispose()
   }
-  return new Db({ engine, path: directory, recovery: stats, release })
+  const resolvePath = (to: string): string => (typeof options.io === 'string' ? resolve(to) : to)
+  return new Db({ engine, path: directory, recovery: stats, resolvePath, release })
 }

@@ -7,6 +7,12 @@ export const LOCK_FILES = /^lock(\..*)?$/
 const UNFINISHED_FILES = /^(manifest\.tmp|lock(\..*)?)$/
 const isDataFile = (name: string): boolean => name === 'blobs.dat' || isJournalFileName(name)
 
+/** Throws `HOLT_INVALID_ARGUMENT` for what can be no path; `what` names it. */
+export function checkStorePath(path: unknown, what: string): asserts path is string {
+  if (typeof path === 'string' && path !== '' && !path.includes('\0')) return
+  throw new HoltError('HOLT_INVALID_ARGUMENT', `${what} is a string, not empty and without NUL`)
+}
+
 /** Whether there may be a store, or must not be. */
 export interface StoreWanted {
   readonly createIfMissing: boolean
