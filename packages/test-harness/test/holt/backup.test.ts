@@ -364,16 +364,8 @@ describe('a crash at any call of a backup', () => {
     const images: { readonly disk: SimDisk; readonly what: string }[] = []
     const seen = new Set<string>()
     let isArmed = false
-    let source: Source | undefined
-    source = await Source.start(30, ({ operation, path, number }) => {
-      if (
-        !isArmed ||
-        source === undefined ||
-        operation === 'read' ||
-        operation === 'stat' ||
-        operation === 'list'
-      )
-        return
+    const source: Source = await Source.start(30, ({ operation, path, number }) => {
+      if (!isArmed || operation === 'read' || operation === 'stat' || operation === 'list') return
       const what = `${operation} ${path}, call ${String(number)}`
       const add = (disk: SimDisk, how: string): void => {
         const digest = disk.digest()
