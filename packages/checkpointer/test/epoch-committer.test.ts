@@ -23,6 +23,29 @@ describe('the committer of epochs', () => {
     await committer.stop()
   })
 
+  it('makes no backup of a store that cannot, and hands requests to one that can', async () => {
+    const plain = scene(new ScriptedStore())
+    const request = { kind: 'begin', directory: '/copy' } as const
+    await expect(plain.backup(request)).rejects.toMatchObject({ code: 'HOLT_UNSUPPORTED' })
+    await plain.stop()
+    await expect(plain.backup(request)).rejects.toMatchObject({ code: 'HOLT_CLOSED' })
+
+    const state = { frames: 1, bytes: 4_096, copiedFrames: 0, copiedBytes: 0, note: Uint8Array.of(1) }
+    const asked: unknown[] = []
+    const able = Object.assign(new ScriptedStore(), {
+      backup: (given: unknown) => {
+        asked.push(given)
+        return Promise.resolve(state)
+      },
+    })
+    const committer = scene(able)
+    expect(await committer.backup(request)).toBe(state)
+    expect(asked).toEqual([request])
+    able.backup = () => Promise.reject(new Error('no medium'))
+    await expect(committer.backup(request)).rejects.toThrow('no medium')
+    await committer.stop()
+  })
+
   it('has nothing to vacuum in a store that cannot, and asks one that can', async () => {
     const plain = scene(new ScriptedStore())
     const nothing = await plain.vacuum(5)

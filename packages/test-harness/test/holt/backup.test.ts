@@ -226,6 +226,11 @@ describe('a backup', () => {
     expect(await codeOf(() => db.backup('/a\0b'))).toBe('HOLT_INVALID_ARGUMENT')
     expect(await codeOf(() => db.backup(7 as never))).toBe('HOLT_INVALID_ARGUMENT')
     expect(await codeOf(() => db.backup('/b', { fast: true } as never))).toBe('HOLT_INVALID_ARGUMENT')
+    // What is there is not taken for a copy that came to nothing, whatever it is called.
+    await io.mkdir('/backups/half')
+    await io.close(await io.open('/backups/half/blobs.dat', { access: 'readwrite', create: true }))
+    expect(await codeOf(() => db.backup('/backups/half'))).toBe('HOLT_EXISTS')
+    expect(source.disk.list('/backups/half')).toEqual(['blobs.dat'])
     // Into an empty directory it goes, two at once do not.
     await io.mkdir('/backups/empty')
     const first = db.backup('/backups/empty')
