@@ -210,7 +210,7 @@ export class SegmentFiles {
   }
 
   async #putAway(segments: readonly Expendable[]): Promise<void> {
-    const { io, directory, segmentBytes, onPutAway } = this.#options
+    const { io, segmentBytes, onPutAway } = this.#options
     for (const { number } of segments) onPutAway(number)
     for (const segment of segments) {
       try {
@@ -223,7 +223,7 @@ export class SegmentFiles {
       }
       this.#closed.delete(segment.number)
     }
-    if (segments.length > 0) await io.syncDir(directory)
+    // Not synced: one that a power loss brings back lies before what the log needs, as it did before.
   }
 
   /** The directory is synced before the spare may be headed: its old name must not show up with a new header. */
@@ -281,7 +281,10 @@ export class SegmentFiles {
     }
   }
 
-  /** Allocated, written with zeros to its end, synced, directory synced: an overwrite then needs no new space. */
+  /**
+   * Allocated and written with zeros to its end: an overwrite then needs no new space. That is stable once the header is,
+   * which nobody appends behind before.
+   */
   async #makeSpare(segmentBytes: number): Promise<void> {
     const { io, directory } = this.#options
     const path = journalPath(directory, CREATING_NAME)
@@ -293,7 +296,6 @@ export class SegmentFiles {
         for (let at = 0; at < segmentBytes; at += zeros.length) {
           await io.write(file, at, zeros.subarray(0, Math.min(zeros.length, segmentBytes - at)))
         }
-        await io.sync(file)
       } finally {
         await io.close(file)
       }

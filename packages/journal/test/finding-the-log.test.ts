@@ -180,9 +180,7 @@ describe('where reading begins', () => {
     const log = await find(io)
     const later: FoundLog = { ...log, chain: log.chain.slice(1) }
     // Its first segment names one before it, which is not there.
-    expect(() => locate(later, lsn(1, 0), DIRECTORY)).toThrow(
-      refused('HOLT_CORRUPT', 'segments 2 to 4'),
-    )
+    expect(() => locate(later, lsn(1, 0), DIRECTORY)).toThrow(refused('HOLT_CORRUPT', 'segments 2 to 4'))
     const begun: FoundLog = {
       ...log,
       chain: later.chain.map((segment, i) =>
@@ -198,9 +196,7 @@ describe('where reading begins', () => {
 
   test('nowhere in a journal of which nothing is left', () => {
     const empty: FoundLog = { chain: [], dead: [], history: [], highestNumber: 5, highestSeqFloor: 0 }
-    expect(() => locate(empty, lsn(3, 0), DIRECTORY)).toThrow(
-      refused('HOLT_CORRUPT', 'there is no journal'),
-    )
+    expect(() => locate(empty, lsn(3, 0), DIRECTORY)).toThrow(refused('HOLT_CORRUPT', 'there is no journal'))
     expect(locate(empty, undefined, DIRECTORY)).toBeUndefined()
   })
 
