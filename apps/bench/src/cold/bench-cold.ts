@@ -48,6 +48,7 @@ const CACHE_BYTES_PER_KEY = 400
 const SMALL_CACHE_BYTES = 16 * FRAME_BYTES
 /** This part of the store: its upper frames fit, most of the others do not. */
 const CACHED_SHARE = 1 / 4
+const OPENINGS_A_COLLECTION = 16
 /** Longer than writes must be quiet until frames are laid out behind them. */
 const SETTLE_MS = 1_000
 
@@ -152,6 +153,8 @@ async function firstLookups(directory: string, asked: Questions, openings: numbe
     } finally {
       await db.close()
     }
+    // The collector does not see what shared memory weighs: without being asked it would let the caches pile up.
+    if (all.lookups % OPENINGS_A_COLLECTION === 0) globalThis.gc?.()
   }
   return all
 }
