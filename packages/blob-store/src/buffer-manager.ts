@@ -472,8 +472,7 @@ export class BufferManager {
    * are dirty, being written out or pinned: wait for a checkpoint, then ask again.
    */
   reserve(frames: number): boolean {
-    while (this.residentFrames + frames > this.#capacity)
-      if (!this.#evictOne() && !this.#dropPartial()) return false
+    while (this.residentFrames + frames > this.#capacity) if (!this.#makeRoom(false)) return false
     return true
   }
 
@@ -587,14 +586,19 @@ export class BufferManager {
 
   /** A slot for a load: within the capacity if anything can be evicted. */
   #takeSlot(forWalk = false): Slot {
-    while (this.residentFrames >= this.#capacity)
-      if (!(forWalk && this.#evictScanned()) && !this.#evictOne() && !this.#dropPartial()) break
+    while (this.residentFrames >= this.#capacity) if (!this.#makeRoom(forWalk)) break
     return this.#growSlot()
   }
 
-  /** A slot for a partial frame: that of another one, if there are many. */
+  /** Takes one frame out of the cache. Partial ones first, while there are more than may stand in the way of others. */
+  #makeRoom(forWalk: boolean): boolean {
+    if (this.#partials.areTooMany && this.#dropPartial()) return true
+    return (forWalk && this.#evictScanned()) || this.#evictOne() || this.#dropPartial()
+  }
+
+  /** A slot for a partial frame: where the cache is full that of another one, if there are many. */
   #takePartialSlot(): Slot {
-    if (this.#partials.isFull) this.#dropPartial()
+    if (this.residentFrames >= this.#capacity && this.#partials.areMany) this.#dropPartial()
     return this.#takeSlot()
   }
 

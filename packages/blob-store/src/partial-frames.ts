@@ -84,7 +84,8 @@ export class PartialFrame {
 
 /**
  * The partial frames of a cache, by id. The page table goes on calling their blobs absent, so that nobody takes one for
- * a frame; each thread that reads keeps its own. They take ordinary slots, a few of them, and replace each other.
+ * a frame; each thread that reads keeps its own. They take ordinary slots: as many as are free, and where the cache is full a
+ * few, which replace each other.
  */
 export class PartialFrames {
   readonly #slab: Slab
@@ -102,8 +103,14 @@ export class PartialFrames {
     return this.#frames.size
   }
 
-  get isFull(): boolean {
+  /** No more of them should drive out whole frames. */
+  get areMany(): boolean {
     return this.#frames.size >= this.#limit
+  }
+
+  /** More than that: they have room that nothing else has wanted so far. */
+  get areTooMany(): boolean {
+    return this.#frames.size > this.#limit
   }
 
   get(id: BlobId): PartialFrame | undefined {

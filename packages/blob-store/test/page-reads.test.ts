@@ -110,7 +110,23 @@ describe('reads of single pages', () => {
     expect(store.calls).toEqual(['1 0+1', '1 1+1', '2 0+1'])
   })
 
-  it('keep a few frames only, which replace each other and drive out one or two others', () => {
+  it('keep as many frames as there is room for, until whole ones want it', () => {
+    for (const id of ids.slice(0, 14)) page(id, 30)
+    expect(frames.stats()).toMatchObject({ partialFrames: 14, residentFrames: 14, evictions: 0 })
+    store.calls = []
+    for (const id of ids.slice(0, 14)) page(id, 30)
+    expect(store.calls).toEqual([])
+    for (const id of ids.slice(14, 30)) frames.fault(id)
+    expect(frames.stats()).toMatchObject({ partialFrames: 2, residentFrames: 16 })
+    // One that was looked at since stays longest.
+    for (const id of ids.slice(14, 30)) if (!frames.isResident(id)) frames.fault(id)
+    expect(frames.stats()).toMatchObject({ partialFrames: 2, residentFrames: 16 })
+    expect(frames.reserve(14)).toBe(true)
+    expect(frames.residentFrames).toBe(2)
+    expect(frames.stats().partialFrames).toBeLessThanOrEqual(2)
+  })
+
+  it('keep a few frames only in a full cache, which replace each other and drive out one or two others', () => {
     for (const id of ids.slice(14, 30)) frames.fault(id)
     for (const id of ids.slice(0, 14)) page(id, 30)
     expect(frames.stats()).toMatchObject({ partialFrames: 2, residentFrames: 16, evictions: 2 })
