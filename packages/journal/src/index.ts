@@ -1,5 +1,14 @@
 export * from './contract.js'
 export { Journal } from './journal.js'
+export { LogStructuredStore } from './log-structured-store.js'
+export type {
+  FoundStore,
+  Location,
+  LogStructuredStoreOptions,
+  Reservation,
+  StoredRecord,
+  WriteMode,
+} from './log-structured-store.js'
 export type { JournalOptions } from './options.js'
 export type { JournalEvent, JournalEventListener } from './events.js'
 export type { ReplayVisitor } from './replay.js'

@@ -17,9 +17,10 @@ import { Fault } from './fault.js'
 import type { Log } from './log.js'
 import { MappedLog } from './mapped-log.js'
 import { checkOptions, type CheckedOptions, type JournalOptions } from './options.js'
-import { LogFollower, type FollowedLog } from './log-follower.js'
+import { LogFollower, type FollowedLog, type FollowFrom } from './log-follower.js'
 import { deferred, ignoreRejection, type Deferred } from './promises.js'
 import { ReadableLog } from './readable-log.js'
+import { RecordLookup, type FoundRecord } from './record-lookup.js'
 import { FIRST_CALLER_TYPE, LAST_TYPE, RECORD_CLOSING_MARK, RECORD_MIN_BYTES, recordBytes } from './record.js'
 import { findLog, readHistory, type FoundLog, type FoundSegment, type History } from './recovery.js'
 import { replayLog, type ReplayedLog, type ReplayVisitor } from './replay.js'
@@ -76,6 +77,7 @@ export class Journal implements JournalContract {
   #heldFrom: Lsn | undefined
   #history: Promise<History> | undefined
   readonly #retention: Retention
+  readonly #lookup: RecordLookup
   readonly #retirements = new Set<Promise<void>>()
 
   private constructor(options: CheckedOptions, found: FoundLog) {
@@ -83,6 +85,7 @@ export class Journal implements JournalContract {
     this.#found = found
     // A record, and behind it room for the filler or the mark that ends the segment.
     this.maxBodyBytes = options.segmentBytes - FIRST_RECORD_OFFSET - 2 * RECORD_MIN_BYTES
+    this.#lookup = new RecordLookup(options.io)
     this.#retention = new Retention(options.io, options, options.segmentBytes, () => {
       let lowest = Number.POSITIVE_INFINITY
       for (const follower of this.#followers) lowest = Math.min(lowest, follower.segmentNumber)
@@ -253,6 +256,79 @@ export class Journal implements JournalContract {
     return number > MAX_SEGMENT_NUMBER ? this.position : lsn(number, 0)
   }
 
+  /** Where {@link replay} has to begin to find the end, and no earlier: what is before is known to be stable. */
+  get firstUncertain(): Lsn | undefined {
+    const { chain, stableMark } = this.#found
+    const oldest = chain.at(0)?.header
+    if (oldest === undefined || stableMark === 0) return undefined
+    // The segment of the mark may have been put away since.
+    return lsnSegment(stableMark) < oldest.number ? lsn(oldest.number, 0) : stableMark
+  }
+
+  /** Whether the chain found holds all from a position on; 0: from its first segment. */
+  reachesBackTo(position: Lsn): boolean {
+    const oldest = this.#found.chain.at(0)?.header
+    if (oldest === undefined) return position === 0
+    return position === 0 ? oldest.predecessorNumber === 0 : oldest.number <= lsnSegment(position)
+  }
+
+  /**
+   * The record at a position that was told, also if it is not written yet.
+   *
+   * @throws HoltError `HOLT_NOT_FOUND` if its segment is not there; `HOLT_CORRUPT`; `HOLT_IO`; `HOLT_POISONED`.
+   */
+  async recordAt(position: Lsn): Promise<FoundRecord> {
+    this.#checkOpen()
+    await this.#written()
+    this.#checkOpen()
+    const number = lsnSegment(position)
+    const segment = this.#readable.find(number)
+    if (segment === undefined)
+      throw new HoltError('HOLT_NOT_FOUND', `the journal has no segment ${String(number)}`)
+    const end = this.position
+    const limitBytes = lsnSegment(end) === number ? lsnOffset(end) : segment.endBytes
+    return await this.#lookup.read(segment, lsnOffset(position), limitBytes)
+  }
+
+  /** All records from one position to another, stable or not. */
+  async walk(from: Lsn, to: Lsn): Promise<Follower> {
+    this.#checkOpen()
+    await this.#written()
+    this.#checkOpen()
+    const walk: Follower = this.#follower(
+      { afterSeq: undefined, lastSeq: -1, end: from },
+      {
+        tellable: () => to,
+        // There is no more.
+        changed: () => {
+          void walk.close()
+          return Promise.resolve()
+        },
+      },
+    )
+    return walk
+  }
+
+  /** Ends the segment, unless it is empty. Resolves when what was appended before is written. */
+  async roll(): Promise<void> {
+    for (;;) {
+      const log = this.#appendable()
+      if (lsnOffset(log.position) === FIRST_RECORD_OFFSET) break
+      if (this.#running?.supply.next !== undefined) {
+        log.roll()
+        break
+      }
+      await log.makeRoom(0)
+    }
+    await this.#written()
+  }
+
+  /** What was appended can be read. */
+  async #written(): Promise<void> {
+    // Of what was poisoned that is written still can.
+    if (this.#fault.error === undefined) await this.#log?.acknowledge('os')
+  }
+
   /** Whether no segment was there at opening: nothing was ever journalled here. */
   get isNew(): boolean {
     return this.#found.highestNumber === 0
@@ -279,6 +355,10 @@ export class Journal implements JournalContract {
 
   follow(afterSeq: number | undefined, lastSeq: number): Follower {
     this.#checkOpen()
+    return this.#follower({ afterSeq, lastSeq, end: this.position })
+  }
+
+  #follower(from: FollowFrom, differently: Partial<FollowedLog> = {}): Follower {
     const log: FollowedLog = {
       io: this.#options.io,
       segments: this.#readable,
@@ -290,8 +370,9 @@ export class Journal implements JournalContract {
       wake: () => {
         this.#wakeFollowers()
       },
+      ...differently,
     }
-    const follower = new LogFollower(log, { afterSeq, lastSeq, end: this.position }, () => {
+    const follower = new LogFollower(log, from, () => {
       // What was kept for it is let go of with the next recycling.
       this.#followers.delete(follower)
     })
@@ -387,6 +468,7 @@ export class Journal implements JournalContract {
 
   async #close(discard: boolean): Promise<void> {
     await Promise.all([...this.#followers].map((follower) => follower.close()))
+    await this.#lookup.close()
     // A start under way is let come to its end: it owns files.
     if (this.#starting !== undefined) await this.#starting.catch(() => undefined)
     const running = this.#running
@@ -470,7 +552,7 @@ export class Journal implements JournalContract {
           `seq floor or prior seq ${String(seq)}, expected a whole number below 2^53`,
         )
     }
-    const { io, directory, storeId, segmentBytes, durability, onEvent } = this.#options
+    const { io, directory, storeId, segmentBytes, mapped, onEvent } = this.#options
     await beforeFirstChange?.()
     try {
       await rewriteUnmarkedTail(io, this.#found, replayed)
@@ -484,11 +566,12 @@ export class Journal implements JournalContract {
       storeId,
       segmentBytes,
       random: this.#options.random ?? randomOf(io),
-      mapped: durability === 'os',
+      mapped,
       onEvent,
       retention: this.#retention,
       onPutAway: (number) => {
         this.#readable.remove(number)
+        ignoreRejection(this.#lookup.forget(number))
       },
     })
     const { kept, behind } = this.#sortFound(replayed)
@@ -572,7 +655,7 @@ export class Journal implements JournalContract {
   }
 
   #run(files: SegmentFiles, segment: LiveSegment): Running {
-    const { io, durability, syncIntervalMs, onEvent } = this.#options
+    const { io, durability, syncIntervalMs, writesAtOnce, onEvent } = this.#options
     const fault = this.#fault
     const stability = new Stability({
       io,
@@ -612,7 +695,7 @@ export class Journal implements JournalContract {
     )
     const log =
       segment.mapping === undefined
-        ? new WrittenLog(io, durability, segment, fault, stability, supply, onEvent)
+        ? new WrittenLog(io, durability, segment, fault, stability, supply, onEvent, writesAtOnce)
         : new MappedLog(segment, fault, stability, supply, onEvent)
     return { log, files, stability, supply }
   }

@@ -28,7 +28,7 @@ export interface FollowedLog {
 export interface FollowFrom {
   /** Only records with a higher seq are told. Undefined: only those that are appended from now on. */
   readonly afterSeq: number | undefined
-  /** The end of the log now. */
+  /** The end of the log now; or, without `afterSeq`, another place to begin at. */
   readonly end: Lsn
   /** The highest seq that was used by now. */
   readonly lastSeq: number
@@ -43,7 +43,9 @@ export class LogFollower implements Follower {
   readonly #log: FollowedLog
   readonly #from: FollowFrom
   readonly #record = emptyRecordHeader()
-  #afterSeq: number
+  readonly #fromSeq: number
+  /** Of the last record told. */
+  #toldSeq: number
   #isPlaced = false
   #segment: ReadableSegment | undefined
   #at = FIRST_RECORD_OFFSET
@@ -55,7 +57,8 @@ export class LogFollower implements Follower {
   constructor(log: FollowedLog, from: FollowFrom, onClosed: () => void) {
     this.#log = log
     this.#from = from
-    this.#afterSeq = from.afterSeq ?? from.lastSeq
+    this.#fromSeq = from.afterSeq ?? from.lastSeq
+    this.#toldSeq = this.#fromSeq
     this.#onClosed = onClosed
   }
 
@@ -125,8 +128,8 @@ export class LogFollower implements Follower {
     }
     checkKnown(record, segment.path, at)
     this.#at = at + record.totalBytes
-    if (record.type < FIRST_CALLER_TYPE || record.seq <= this.#afterSeq) return undefined
-    this.#afterSeq = record.seq
+    if (record.type < FIRST_CALLER_TYPE || record.seq <= this.#fromSeq) return undefined
+    this.#toldSeq = record.seq
     return {
       type: record.type,
       seq: record.seq,
@@ -202,7 +205,7 @@ export class LogFollower implements Follower {
   #enterFirst(): ReadableSegment | undefined {
     const { first } = this.#log.segments
     if (first === undefined) return undefined
-    if (first.predecessorNumber !== 0) throw expiredError(this.#afterSeq, first.priorSeq)
+    if (first.predecessorNumber !== 0) throw expiredError(this.#toldSeq, first.priorSeq)
     this.#segment = first
     return first
   }
@@ -223,9 +226,9 @@ export class LogFollower implements Follower {
   async #expired(): Promise<HoltError> {
     const { first } = this.#log.segments
     try {
-      return expiredError(this.#afterSeq, first === undefined ? undefined : await this.#priorSeqOf(first))
+      return expiredError(this.#toldSeq, first === undefined ? undefined : await this.#priorSeqOf(first))
     } catch (error) {
-      if (isHoltError(error)) return expiredError(this.#afterSeq, undefined)
+      if (isHoltError(error)) return expiredError(this.#toldSeq, undefined)
       throw error
     }
   }

@@ -23,6 +23,8 @@ export interface Log {
   reserve(type: number, seq: number, bodyBytes: number): void
   leave(): void
   cancel(): void
+  /** Ends the segment; appends go on in the next one, which the supply must have ready. */
+  roll(): void
   acknowledge(durability: JournalDurability): Promise<void>
   /** Everything appended so far is stable. */
   sync(): Promise<void>

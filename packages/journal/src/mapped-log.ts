@@ -160,6 +160,10 @@ export class MappedLog implements Log {
     ignoreRejection(this.#supply.prepare())
   }
 
+  roll(): void {
+    this.#switchSegment()
+  }
+
   #switchSegment(): void {
     const next = this.#supply.take()
     const stability = this.#stability

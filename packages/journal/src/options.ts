@@ -44,6 +44,10 @@ export interface JournalOptions {
    * before it, so damage there does not matter.
    */
   readonly imagePosition?: Lsn | undefined
+  /** Whether segments of an `'os'` journal are mapped where that can be had. Default true. */
+  readonly mapped?: boolean
+  /** Writes that may be under way together; more than 1 only where nothing is mapped or of durability `'disk'`. Default 1. */
+  readonly writesAtOnce?: number
   /** Replay only; {@link Journal.start} is refused. */
   readonly readOnly?: boolean
   readonly onEvent?: JournalEventListener
@@ -101,6 +105,8 @@ export function checkOptions(options: JournalOptions): CheckedOptions {
     syncIntervalMs,
     retainBytes,
     retainMs,
+    mapped: options.mapped ?? options.durability === 'os',
+    writesAtOnce: options.writesAtOnce ?? 1,
     readOnly: options.readOnly ?? false,
     random: options.random,
     onEvent: onEvent === undefined ? () => undefined : guarded(onEvent),

@@ -14,7 +14,7 @@
  */
 import { HoltError, isHoltError } from '@holt/errors'
 import type { Io } from '@holt/uring-native'
-import { lsnOffset, lsnSegment, type Lsn } from './contract.js'
+import { lsn, lsnOffset, lsnSegment, type Lsn } from './contract.js'
 import { RECORD_ALIGNMENT_BYTES } from './record.js'
 import { decodeSegmentHeader, FIRST_RECORD_OFFSET, type SegmentHeader } from './segment-header.js'
 import { journalPath, segmentNumberOf } from './segment-names.js'
@@ -44,6 +44,8 @@ export interface FoundLog {
   /** Of all segments found; 0 without any. */
   readonly highestNumber: number
   readonly highestSeqFloor: number
+  /** The highest stable mark of all headers read. */
+  readonly stableMark: Lsn
 }
 
 /**
@@ -91,7 +93,11 @@ export async function findLog(
   }
   history.sort((a, b) => a.number - b.number)
   let highestSeqFloor = 0
-  for (const { header } of found.values()) highestSeqFloor = Math.max(highestSeqFloor, header.seqFloor)
+  let stableMark = lsn(0, 0)
+  for (const { header } of found.values()) {
+    highestSeqFloor = Math.max(highestSeqFloor, header.seqFloor)
+    stableMark = Math.max(stableMark, lsn(header.markSegment, header.markOffset)) as Lsn
+  }
 
   const chain: ChainSegment[] = []
   let current = found.get(highestNumber)
@@ -103,7 +109,7 @@ export async function findLog(
     limitBytes = current.header.predecessorEndBytes
     current = found.get(current.header.predecessorNumber)
   }
-  return { chain, dead: [...found.values()], history, highestNumber, highestSeqFloor }
+  return { chain, dead: [...found.values()], history, highestNumber, highestSeqFloor, stableMark }
 }
 
 /** What lies before the segments that recovery needs. */

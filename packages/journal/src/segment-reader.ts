@@ -11,6 +11,7 @@ import {
 /** The first piece is small: a log that was closed has little behind its checkpoint. */
 const FIRST_WINDOW_BYTES = 64 * 2 ** 10
 const WINDOW_BYTES = 2 ** 20
+const PAGE_BYTES = 4096
 
 /** Reads a segment from some offset on, in large pieces, through a window that holds whatever is asked for. */
 export class SegmentReader {
@@ -73,6 +74,12 @@ export class SegmentReader {
       )
     }
     this.#windowEnd = offsetBytes + length
+  }
+
+  /** As {@link load}, for one that will not be read on from there: a piece of a page, or what is asked for. */
+  async loadAbout(offsetBytes: number, lengthBytes: number): Promise<void> {
+    this.#nextWindowBytes = PAGE_BYTES
+    await this.load(offsetBytes, lengthBytes)
   }
 
   /** More of the segment may be read than before. */

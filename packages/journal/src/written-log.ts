@@ -39,6 +39,8 @@ interface Group {
   lastSeq: number
   /** Its last record is the filler that closes the segment. */
   closesSegment: boolean
+  /** Only where several are under way at once. */
+  isWritten: boolean
   /** Made when somebody wants to know. */
   done: Deferred | undefined
 }
@@ -48,6 +50,9 @@ interface Group {
  * is one group with one promise. In a `'disk'` database a group's write makes its own range stable, and since all
  * before it was written in the same way the log is stable up to its end; in an `'os'` database it belongs to the
  * operating system then, and {@link Stability} syncs behind.
+ *
+ * With `writesAtOnce` above 1, which is for `'os'` only, that many writes are under way together and may arrive in any
+ * order: they touch no byte in common. What is written counts up to the first gap, and so do promises and syncs.
  */
 export class WrittenLog implements Log {
   readonly mode = 'written'
@@ -81,6 +86,10 @@ export class WrittenLog implements Log {
   #isPumping = false
   readonly #spareBuffers: RecordMemory[] = []
   #roomWaiters: Deferred | undefined
+  readonly #writesAtOnce: number
+  /** Of {@link #sealed}, those whose write was begun. */
+  #begunGroups = 0
+  #underWay = 0
 
   constructor(
     io: Io,
@@ -90,8 +99,10 @@ export class WrittenLog implements Log {
     stability: Stability,
     supply: SegmentSupply,
     onEvent: JournalEventListener,
+    writesAtOnce = 1,
   ) {
     this.#io = io
+    this.#writesAtOnce = writesAtOnce
     this.#durability = durability
     this.#fault = fault
     this.#stability = stability
@@ -214,6 +225,11 @@ export class WrittenLog implements Log {
     writeFillerHeader(this.memory, at, this.#offset, headerSalt, totalBytes, seq, markSegment, markOffset)
   }
 
+  /** Ends the segment. The next one must be ready. */
+  roll(): void {
+    this.#switchSegment()
+  }
+
   #switchSegment(): void {
     const next = this.#supply.take()
     const { sizeBytes } = this.#segment
@@ -252,6 +268,7 @@ export class WrittenLog implements Log {
       usedBytes: 0,
       lastSeq: 0,
       closesSegment: false,
+      isWritten: false,
       done: undefined,
     }
     this.#open = group
@@ -271,8 +288,46 @@ export class WrittenLog implements Log {
     if (this.#isPumping) return
     this.#isPumping = true
     queueMicrotask(() => {
-      ignoreRejection(this.#pump())
+      if (this.#writesAtOnce === 1) {
+        ignoreRejection(this.#pump())
+      } else {
+        this.#isPumping = false
+        this.#beginWrites()
+      }
     })
+  }
+
+  /** Begins writes until so many are under way as may be. */
+  #beginWrites(): void {
+    while (this.#underWay < this.#writesAtOnce && this.#fault.error === undefined) {
+      if (this.#begunGroups === this.#sealed.length) this.#seal()
+      const group = this.#sealed.at(this.#begunGroups)
+      if (group === undefined) return
+      this.#begunGroups++
+      this.#underWay++
+      ignoreRejection(this.#writeBeside(group))
+    }
+  }
+
+  /** Writes a group beside others. Nothing but its own bytes: the rest of its last sector is the next one's. */
+  async #writeBeside(group: Group): Promise<void> {
+    const { segment, fileOffset, usedBytes, memory } = group
+    try {
+      await this.#io.write(segment.file, fileOffset, memory.bytes.subarray(0, usedBytes))
+    } catch (error) {
+      this.#fault.poison(error)
+      return
+    }
+    if (this.#fault.error !== undefined) return
+    this.#underWay--
+    group.isWritten = true
+    for (let first = this.#sealed.at(0); first?.isWritten === true; first = this.#sealed.at(0)) {
+      this.#sealed.shift()
+      this.#begunGroups--
+      this.#takeWritten(first)
+      this.#settle(first)
+    }
+    this.#beginWrites()
   }
 
   async #pump(): Promise<void> {
@@ -307,10 +362,14 @@ export class WrittenLog implements Log {
       this.#takeStable(group, startedMs)
     } else {
       await this.#io.write(group.segment.file, group.fileOffset, range)
-      group.tracked.writtenBytes = writtenEndOf(group)
-      if (group.closesSegment) ignoreRejection(this.#stability.sync())
-      else if (!this.#stability.armed) this.#stability.arm()
+      this.#takeWritten(group)
     }
+  }
+
+  #takeWritten(group: Group): void {
+    group.tracked.writtenBytes = writtenEndOf(group)
+    if (group.closesSegment) ignoreRejection(this.#stability.sync())
+    else if (!this.#stability.armed) this.#stability.arm()
   }
 
   #takeStable(group: Group, startedMs: number): void {

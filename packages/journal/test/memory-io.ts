@@ -279,6 +279,11 @@ export class MemoryIo implements Io {
     this.#names.delete(path)
   }
 
+  /** There is but one directory, which is always there. */
+  async mkdir(directory: string): Promise<void> {
+    await this.#call('mkdir', directory)
+  }
+
   async list(directory: string): Promise<string[]> {
     await this.#call('list', directory)
     return this.names()
@@ -335,7 +340,6 @@ export class MemoryIo implements Io {
   writeDsyncSync = (): void => unused()
   syncSync = (): void => unused()
   link = (): Promise<void> => unused()
-  mkdir = (): Promise<void> => unused()
   lock = (): Promise<undefined> => unused()
   processIdentity = (): ProcessIdentity => unused()
   isProcessGone = (): boolean => unused()
