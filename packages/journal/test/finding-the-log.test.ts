@@ -195,7 +195,14 @@ describe('where reading begins', () => {
   })
 
   test('nowhere in a journal of which nothing is left', () => {
-    const empty: FoundLog = { chain: [], dead: [], history: [], highestNumber: 5, highestSeqFloor: 0 }
+    const empty: FoundLog = {
+      chain: [],
+      dead: [],
+      history: [],
+      highestNumber: 5,
+      highestSeqFloor: 0,
+      stableMark: lsn(0, 0),
+    }
     expect(() => locate(empty, lsn(3, 0), DIRECTORY)).toThrow(refused('HOLT_CORRUPT', 'there is no journal'))
     expect(locate(empty, undefined, DIRECTORY)).toBeUndefined()
   })

@@ -126,13 +126,13 @@ describe.each(MODES)('LogStructuredStore, %s, after a crash', (mode) => {
       const random = new SeededRandom(seed)
       const writer = new Writer(random)
       const images: { readonly disk: SimDisk; readonly bounds: Bounds; readonly what: string }[] = []
-      let store: LogStructuredStore | undefined
+      const opened: LogStructuredStore[] = []
       const io = disk.start({
         reorder: true,
         autoAdvance: true,
         onCall: ({ operation, path, number }) => {
           if (operation === 'read' || operation === 'stat') return
-          if (store !== undefined) writer.look(store)
+          for (const store of opened) writer.look(store)
           const what = `${operation} ${path}, call ${String(number)}`
           images.push({
             disk: disk.killImage(number),
@@ -147,7 +147,8 @@ describe.each(MODES)('LogStructuredStore, %s, after a crash', (mode) => {
             })
         },
       })
-      store = await openStore(io, mode)
+      const store = await openStore(io, mode)
+      opened.push(store)
       await writer.run(store, 70)
       await store.close()
       expect(images.length).toBeGreaterThan(200)
