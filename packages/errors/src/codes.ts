@@ -13,6 +13,7 @@ export const ERROR_CODES = {
     'a tree is opened with another encoding than it was made with, or a value does not encode or decode',
   HOLT_BUFFER_TOO_SMALL:
     'the buffer that a value is to be copied into has no room for it; the message says how much',
+  HOLT_OUTSIDE_VIEW: 'a key or range is not below the prefix that a view was taken of',
   HOLT_INVALID_TOKEN: 'a continuation token does not belong to this query',
 
   // What the state of the data forbids.
@@ -22,7 +23,7 @@ export const ERROR_CODES = {
   HOLT_TREE_DROPPED: 'the tree behind this handle was dropped; open it again by its name',
 
   // How the database stands.
-  HOLT_CLOSED: 'the database, file or ring was closed',
+  HOLT_CLOSED: 'the database, view, file or ring was closed',
   HOLT_READ_ONLY: 'a write on something opened for reading',
   HOLT_LOCKED: 'another process, or another open in this one, holds the store',
   HOLT_POSITION_EXPIRED:

@@ -1,13 +1,19 @@
 import { type BlobId, FrameAbsent } from '@holt/blob-buf-pool'
 import { Cursor, type CursorOptions, type CursorStep, END } from '@holt/art-index'
-import type { Engine } from './engine.js'
+import type { Io } from '@holt/uring-native'
 import { TurnGuard } from './turn-guard.js'
+import type { StreamEngine } from './value-stream.js'
 
 /** Frames that a walk loads together when it misses one. */
 const READ_AHEAD_FRAMES = 8
 const MAX_PERMITS = 64
 /** More than a path has, as a rule. */
 const MAX_PINS_OF_ONE = 8
+
+/** What they need of an engine. */
+export interface AsyncReadEngine extends StreamEngine {
+  readonly io: Io
+}
 
 interface Miss {
   readonly id: BlobId
@@ -21,12 +27,12 @@ interface Miss {
  * each round gets further; and as only so many read from the disk at a time, pins cannot fill the cache.
  */
 export class AsyncReads {
-  readonly #engine: Engine
+  readonly #engine: AsyncReadEngine
   readonly #turns: TurnGuard
   #permits: number
   readonly #waiting: (() => void)[] = []
 
-  constructor(engine: Engine) {
+  constructor(engine: AsyncReadEngine) {
     this.#engine = engine
     this.#turns = new TurnGuard(engine.io)
     this.#permits = Math.max(1, Math.min(MAX_PERMITS, engine.frames.capacityFrames >>> 3))

@@ -4,6 +4,7 @@ import { backUp, type BackupOptions, type BackupReport } from './backup.js'
 import { Catalog } from './catalog.js'
 import { type ChangeFeed, type ChangesOptions, changesOfDatabase } from './change-feed.js'
 import { raisedDurability } from './durability.js'
+import { DbView } from './db-view.js'
 import { compactDatabase, type CompactionProgress, type CompactOptions } from './compaction.js'
 import type { Engine } from './engine.js'
 import type { Version } from './entries.js'
@@ -176,6 +177,14 @@ export class Db implements AsyncDisposable {
     return changesOfDatabase(this.#engine, (id) => this.#catalog.nameOf(id), fromVersion, options)
   }
 
+  /**
+   * All trees as they are now, for as long as the view is open: see `Tree.view`, which is one of a single tree.
+   */
+  view(): DbView {
+    this.#engine.assertOpen()
+    return new DbView(this.#engine.takeView())
+  }
+
   /** Resolves when all writes called before it survive a power loss. Without a journal that takes a checkpoint. */
   sync(): Promise<void> {
     return this.#engine.sync()
@@ -252,6 +261,7 @@ export class Db implements AsyncDisposable {
       checkpointer,
       reclaimer,
       compaction,
+      views,
       seq,
       waitingWrites,
       waitingBytes,
@@ -266,6 +276,7 @@ export class Db implements AsyncDisposable {
       store: store.stats(),
       reclaim: reclaimer.stats(),
       compaction: compaction.stats(),
+      views: views.stats(),
       journal: journal?.stats(),
       checkpoint: checkpointer?.stats(),
       recovery: this.#recovery,

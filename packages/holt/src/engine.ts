@@ -36,10 +36,12 @@ import {
   resolveOperations,
   unlinks,
 } from './operation.js'
+import { OpenViews } from './open-views.js'
 import { PackedBatch } from './packed-batch.js'
 import { Reclaimer } from './reclaimer.js'
 import { ScanPages } from './scan-page.js'
 import { VisitWalks } from './visit.js'
+import type { ViewEngine } from './view-engine.js'
 import { RESOLVED, TurnGuard } from './turn-guard.js'
 
 export interface EngineParts {
@@ -60,6 +62,8 @@ export interface EngineParts {
   readonly start: (seqFloor: number) => Promise<void>
   /** Whether frames that deletes leave half empty are merged without being asked. */
   readonly backgroundCompaction: boolean
+  /** Told of each view that nobody closed before it was lost, by its version. */
+  readonly onViewLost?: (version: number) => void
   /** Nothing is ever written: see `open-read-only.ts`. Default false. */
   readonly readOnly?: boolean
 }
@@ -98,6 +102,8 @@ const WANTS_RECLAIM = -3
 
 /** Slots that one write should find free: copies of frames under a flush along its path, and the frames of a split. */
 const SLOTS_PER_WRITE = 4
+/** While views are open: the copies for them beside. */
+const SLOTS_PER_WRITE_UNDER_VIEWS = 8
 /** A step of compaction takes the slots of so many writes. */
 const OPERATIONS_PER_RESHAPE = 3
 
@@ -127,6 +133,8 @@ export class Engine {
   readonly #committed: CommittedTree
   readonly reclaimer: Reclaimer
   readonly compaction: BackgroundCompaction
+  readonly views: OpenViews
+  #slotsPerWrite = SLOTS_PER_WRITE
   /** A larger value lies in frames of its own. */
   readonly #maxInlineBytes: number
   readonly #waiting: WaitingWrite[] = []
@@ -169,6 +177,7 @@ export class Engine {
       parts.checkpointer?.changed(parts.journal?.appendedBytes ?? 0)
     })
     this.compaction = new BackgroundCompaction(this, parts.backgroundCompaction)
+    this.views = new OpenViews(this, parts.index, this.#viewsChanged, parts.onViewLost ?? (() => undefined))
     this.asyncReads = new AsyncReads(this)
     this.#maxInlineBytes = maxInlineValueBytes(parts.index.usableBytes)
   }
@@ -236,6 +245,18 @@ export class Engine {
   /** While it holds, nothing is applied. */
   async #released(): Promise<void> {
     while (this.#holders > 0) await new Promise<void>((resume) => this.#releaseWaiters.push(resume))
+  }
+
+  /** A view of all trees as they are now, with all writes that were applied. Throws `HOLT_CLOSED`. */
+  takeView(): ViewEngine {
+    this.assertOpen()
+    return this.views.take(this.#seq, this.lastVersion)
+  }
+
+  readonly #viewsChanged = (): void => {
+    this.#slotsPerWrite = this.views.count === 0 ? SLOTS_PER_WRITE : SLOTS_PER_WRITE_UNDER_VIEWS
+    // What a view alone has seen is to be given back.
+    if (this.#started && !this.#closed) this.reclaimer.wake()
   }
 
   // ---- writing -------------------------------------------------------------------------------------------------
@@ -610,6 +631,7 @@ export class Engine {
     this.assertOpen()
     this.#closed = true
     this.#writable = false
+    this.views.closeAll()
     await this.feeds.close()
     // Who holds writes back sees that it is closed and lets go; what waited is applied then.
     while (this.#isDraining || this.#waiting.length > 0) {
@@ -618,6 +640,7 @@ export class Engine {
     }
     await this.compaction.stop()
     await this.reclaimer.stop()
+    if (this.#started) this.reclaimer.freeSingles()
     let failure: unknown
     const attempt = async (step: () => Promise<void> | undefined): Promise<void> => {
       try {
@@ -656,7 +679,7 @@ export class Engine {
   #hasSlots(operations: number, valueFrames: number): boolean {
     const { frames, checkpointer } = this
     const { capacityFrames } = frames
-    const forPaths = Math.min(operations * SLOTS_PER_WRITE, capacityFrames >>> 2)
+    const forPaths = Math.min(operations * this.#slotsPerWrite, capacityFrames >>> 2)
     if (frames.reserve(forPaths + Math.min(valueFrames, capacityFrames >>> 1))) return true
     // Where a checkpoint cannot help, because the write's own frames fill the cache, the cache grows instead.
     if (checkpointer === undefined || !(frames.hasDirt || checkpointer.running)) return true

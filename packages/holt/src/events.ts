@@ -6,12 +6,14 @@ import { channel } from 'node:diagnostics_channel'
  * - `holt:checkpoint:start` `{ path, epoch, frames }`
  * - `holt:checkpoint:end` `{ path, epoch, frames, durationMs, error? }`
  * - `holt:segment:switch` `{ path, segment }`: the journal goes on in its next segment
+ * - `holt:view:lost` `{ path, version }`: the garbage collector found a view that nobody had closed; it is closed now
  * - `holt:journal:poisoned` `{ path, error }`: a journal write or sync failed; writes are refused from now on
  */
 export const CHANNELS = {
   checkpointStart: 'holt:checkpoint:start',
   checkpointEnd: 'holt:checkpoint:end',
   segmentSwitch: 'holt:segment:switch',
+  viewLost: 'holt:view:lost',
   journalPoisoned: 'holt:journal:poisoned',
 } as const
 

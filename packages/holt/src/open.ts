@@ -196,6 +196,9 @@ async function openIn(
       else await checkpointer.checkpoint({ force: true })
     },
     backgroundCompaction: options.backgroundCompaction,
+    onViewLost: (version) => {
+      publish(CHANNELS.viewLost, { path: directory, version })
+    },
   })
   const release = async (): Promise<void> => {
     if (journal === undefined) await found.close()

@@ -65,6 +65,15 @@ export class Reclaimer {
     await this.#loading?.catch(() => undefined)
   }
 
+  /** At once, what can be given back without reading anything. */
+  freeSingles(): void {
+    const { unlinked } = this.#index
+    for (let id = unlinked.next; id !== undefined && unlinked.of(id)?.isSingle === true; id = unlinked.next) {
+      this.#index.freeNextUnlinked()
+      this.#freed += 1
+    }
+  }
+
   stats(): ReclaimStats {
     return {
       unlinkedFrames: this.#index.unlinked.size,

@@ -5,6 +5,7 @@ import type { IoCounters, IoKind } from '@holt/uring-native'
 import type { BackgroundCompactionStats } from './background-compaction.js'
 import type { Durability } from './durability.js'
 import type { ReclaimStats } from './reclaimer.js'
+import type { ViewStats } from './open-views.js'
 import type { RecoveryStats } from './recovery.js'
 
 /** How a database stands. Cheap: reads counters, visits no frame. */
@@ -31,6 +32,7 @@ export interface DbStats {
   readonly reclaim: ReclaimStats
   /** Merging, unasked, what deletes have left half empty. */
   readonly compaction: BackgroundCompactionStats
+  readonly views: ViewStats
   /** Absent without a journal. */
   readonly journal: JournalStats | undefined
   /** Absent in a database that lives in memory only. */

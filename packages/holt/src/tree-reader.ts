@@ -196,7 +196,7 @@ export class TreeReader<K, V, E extends ReadEngine = ReadEngine> {
     assertThere(this.state)
     refuseOptions(range, ['reverse', 'delimiter', 'after'], 'count')
     const limit = checkLimit(range.limit, Infinity)
-    const options = cursorOptions(this.id, this.keyCodec, range)
+    const options = this.rangeOf(range)
     if (limit === Infinity && !hasBounds(range))
       return { ...countPrefix(engine.index, prefixOf(options)), exact: true }
     const cursor = new Cursor(engine.index, options)
@@ -216,7 +216,7 @@ export class TreeReader<K, V, E extends ReadEngine = ReadEngine> {
     engine.assertOpen()
     assertThere(this.state)
     refuseOptions(range, ['reverse', 'limit', 'delimiter', 'after'], 'isEmpty')
-    const options = cursorOptions(this.id, this.keyCodec, range)
+    const options = this.rangeOf(range)
     if (!hasBounds(range)) return isPrefixEmpty(engine.index, prefixOf(options))
     return new Cursor(engine.index, options).next() === END
   }
@@ -249,7 +249,7 @@ export class TreeReader<K, V, E extends ReadEngine = ReadEngine> {
   list(options: ListOptions<K> = {}): Listing<K, V> {
     this.engine.assertOpen()
     assertThere(this.state)
-    const query = cursorOptions(this.id, this.keyCodec, options)
+    const query = this.rangeOf(options)
     const limit = Math.min(checkLimit(options.limit, DEFAULT_LIST_ENTRIES), LIMITS.maxListEntries)
     const from = options.after === undefined ? query : resumeAt(query, options.after)
     const entries: Entry<K, V>[] = []
@@ -283,8 +283,13 @@ export class TreeReader<K, V, E extends ReadEngine = ReadEngine> {
       throw new HoltError('HOLT_INVALID_ARGUMENT', "'after' is an option of list(), not of a scan")
     const limit = checkLimit((range as RangeOptions<K>).limit, Infinity)
     const treeId = this.id
-    const options = cursorOptions(treeId, this.keyCodec, range)
+    const options = this.rangeOf(range)
     return new ScanIterator(engine, { treeId, options, keys, values, state: this.state }, limit, part)
+  }
+
+  /** A range of the tree, for a cursor. Throws `HOLT_INVALID_ARGUMENT` and what the key encoding throws. */
+  protected rangeOf(range: object): CursorOptions {
+    return cursorOptions(this.id, this.keyCodec, range)
   }
 
   protected find(key: K): boolean {

@@ -1,28 +1,15 @@
 import { HoltError } from '@holt/errors'
-import { type AsyncTreeParts, listEntries, prefetchKeys, scanEntries } from './async-tree.js'
 import { bulkLoad, type BulkEntries, type BulkLoadOptions, type BulkLoadResult } from './bulk-load.js'
 import { type ChangeFeed, changesOfTree, type TreeChangesOptions } from './change-feed.js'
 import { type Durability, raisedDurability } from './durability.js'
 import type { BatchOutcome, Engine, KeyEncoder } from './engine.js'
-import type { Entry, KeyEntry, Version, VersionedValue } from './entries.js'
-import { decodeRead } from './found-value.js'
-import { LIMITS } from './limits.js'
-import { resumeAt } from './list-token.js'
+import type { Version } from './entries.js'
 import { type Operation, renamePrefixOf } from './operation.js'
-import {
-  checkLimit,
-  cursorOptions,
-  type DelimiterOptions,
-  encodeBehindId,
-  type RangeOptions,
-  refuseOptions,
-} from './range.js'
+import { OwnedTreeReader } from './owned-tree-reader.js'
 import { TREE_INTERNALS, type TreeInternals } from './tree-internals.js'
-import { DEFAULT_LIST_ENTRIES, type Listing, type ListOptions, TreeReader } from './tree-reader.js'
 import { assertThere } from './tree-state.js'
 import { ownedBytes } from './value-encoding.js'
-import { streamValue } from './value-stream.js'
-import { type EntryVisitor, type ValueVisitor, visitEntries, visitFound } from './visit.js'
+import { type ViewOptions, TreeView } from './tree-view.js'
 
 /** What a single write may ask for. */
 export interface WriteOptions {
@@ -46,20 +33,27 @@ export interface RenameOptions extends WriteOptions {
  * Writes besides: `HOLT_VALUE_TOO_LARGE`, `HOLT_ENCODING`, `HOLT_NO_SPACE`, `HOLT_POISONED`, `HOLT_QUEUE_FULL`,
  * `HOLT_CHECKPOINT_FAILED`.
  */
-export class Tree<K, V> extends TreeReader<K, V, Engine> {
+export class Tree<K, V> extends OwnedTreeReader<K, V, Engine> {
   readonly #encoder: KeyEncoder<K> = { encodeIntoScratch: (key) => this.scratch(key) }
 
-  // ---- reading where it lies -----------------------------------------------------------------------------------
+  // ---- views ---------------------------------------------------------------------------------------------------
 
   /**
-   * The bytes of a value in its encoding, in chunks of at most half a MiB: frame by frame, without blocking and without
-   * holding the value or its frames in between. All chunks are of one version: if the key is overwritten, deleted or
-   * moved meanwhile, the next step rejects `HOLT_BUSY`; begin again. The first step rejects `HOLT_NOT_FOUND` if the key
-   * is not there.
+   * The tree as it is now, for as long as the view is open: it shows nothing that is applied later. Taking it costs the
+   * same whatever the tree holds, and copies nothing; as long as it is open, the first change of each frame that it sees
+   * copies that frame. With `prefix` it shows only the keys that begin with it. End it with `close`, or by `using`.
+   *
+   * Writes that were called and not applied yet (they wait for a frame, or for room) are not in it: await them first.
+   * Throws `HOLT_INVALID_ARGUMENT` for an unknown option.
    */
-  getStream(key: K): AsyncIterableIterator<Uint8Array> {
-    return streamValue(this.engine, this.#key(key))
+  view(options: ViewOptions<K> = {}): TreeView<K, V> {
+    this.engine.assertOpen()
+    assertThere(this.state)
+    const { id, keyCodec, valueCodec, name } = this
+    return new TreeView(() => this.engine.takeView(), name, id, keyCodec, valueCodec, options)
   }
+
+  // ---- changes -------------------------------------------------------------------------------------------------
 
   /**
    * Commits that change this tree, with a version above `fromVersion`; without it, those made from now on. As `db.changes`,
@@ -68,121 +62,6 @@ export class Tree<K, V> extends TreeReader<K, V, Engine> {
    */
   changes(fromVersion?: number, options: TreeChangesOptions = {}): ChangeFeed<K, V> {
     return changesOfTree(this[TREE_INTERNALS], fromVersion, options)
-  }
-
-  /**
-   * Shows `look` the bytes of a value where they lie, without a copy; a value that lies in frames of its own is gathered
-   * into one. The view is of shared memory: it is valid until `look` returns, and must not be written to. Returns whether
-   * the key is there.
-   *
-   * Reads inside `look` are as usual. Writes made there are accepted, and applied when it has returned. Throws
-   * `HOLT_INVALID_ARGUMENT` when `look` is asynchronous, and what `look` throws.
-   */
-  visit(key: K, look: ValueVisitor): boolean {
-    if (!this.find(key)) return false
-    visitFound(this.engine, look)
-    return true
-  }
-
-  /**
-   * Shows `look` entry after entry where they lie; `false` ends the walk. Takes the options of `scan`, returns the number
-   * of entries shown. The rules of `visit` hold: the entry and its views are valid until `look` returns, writes made
-   * there are applied when the whole visit is over (so they count as waiting: `HOLT_QUEUE_FULL`).
-   */
-  visitRange(range: RangeOptions<K> & Partial<DelimiterOptions<K>>, look: EntryVisitor<K>): number {
-    this.engine.assertOpen()
-    assertThere(this.state)
-    refuseOptions(range, ['after'], 'visitRange')
-    const limit = checkLimit(range.limit, Infinity)
-    return visitEntries(this.engine, cursorOptions(this.id, this.keyCodec, range), this.keyCodec, limit, look)
-  }
-
-  // ---- reading without waiting for the disk --------------------------------------------------------------------
-
-  /** As `get`, for what may not be in memory: it is read by promise, and the event loop goes on. */
-  getAsync(key: K): Promise<V | undefined> {
-    return this.#findAsync(
-      key,
-      (isThere, large) => (isThere ? decodeRead(this.engine.index, this.valueCodec, large) : undefined),
-      true,
-    )
-  }
-
-  /** As `getRecord`, by promise. */
-  getRecordAsync(key: K): Promise<VersionedValue<V> | undefined> {
-    return this.#findAsync(
-      key,
-      (isThere, large) => {
-        if (!isThere) return undefined
-        const { index } = this.engine
-        const version = index.foundVersion as Version
-        return { value: decodeRead(index, this.valueCodec, large), version }
-      },
-      true,
-    )
-  }
-
-  /** As `has`, by promise. */
-  hasAsync(key: K): Promise<boolean> {
-    return this.#findAsync(key, (isThere) => isThere)
-  }
-
-  /**
-   * As `scan`, by promise: loads what it comes to, several frames at a time, gives the event loop its turn by time, and
-   * holds nothing between steps.
-   */
-  scanAsync(range: RangeOptions<K> & DelimiterOptions<K>): AsyncIterableIterator<Entry<K, V>>
-  scanAsync(range?: RangeOptions<K>): AsyncIterableIterator<KeyEntry<K, V>>
-  scanAsync(range: RangeOptions<K> = {}): AsyncIterableIterator<Entry<K, V>> {
-    this.engine.assertOpen()
-    if ('after' in range)
-      throw new HoltError('HOLT_INVALID_ARGUMENT', "'after' is an option of list(), not of a scan")
-    const limit = checkLimit(range.limit, Infinity)
-    return scanEntries(this.#async(), cursorOptions(this.id, this.keyCodec, range), limit)
-  }
-
-  /** As `list`, by promise. Tokens of either serve the other. */
-  listAsync(options: ListOptions<K> & DelimiterOptions<K>): Promise<Listing<K, V>>
-  listAsync(options?: Omit<ListOptions<K>, 'delimiter'>): Promise<Listing<K, V, KeyEntry<K, V>>>
-  async listAsync(options: ListOptions<K> = {}): Promise<Listing<K, V>> {
-    this.engine.assertOpen()
-    const query = cursorOptions(this.id, this.keyCodec, options)
-    const limit = Math.min(checkLimit(options.limit, DEFAULT_LIST_ENTRIES), LIMITS.maxListEntries)
-    const from = options.after === undefined ? query : resumeAt(query, options.after)
-    if (from === undefined || limit === 0) return { entries: [], next: undefined }
-    return await listEntries(this.#async(), query, from, limit)
-  }
-
-  /**
-   * Reads what lookups of these keys need into memory, many at a time; keys that are not there are none the worse. How
-   * much of it stays is the cache's to say.
-   */
-  async prefetch(keys: Iterable<K>): Promise<void> {
-    this.engine.assertOpen()
-    await prefetchKeys(
-      this.engine.asyncReads,
-      Array.from(keys, (key) => this.#key(key)),
-    )
-  }
-
-  // Rejects what `get` throws.
-  async #findAsync<T>(
-    key: K,
-    take: (isThere: boolean, large: Uint8Array | undefined) => T,
-    wantsValue = false,
-  ): Promise<T> {
-    return await this.engine.asyncReads.find(this.#key(key), take, wantsValue)
-  }
-
-  #async(): AsyncTreeParts<K, V> {
-    assertThere(this.state)
-    return {
-      reads: this.engine.asyncReads,
-      index: this.engine.index,
-      treeId: this.id,
-      keys: this.keyCodec,
-      values: this.valueCodec,
-    }
   }
 
   // ---- writing -------------------------------------------------------------------------------------------------
@@ -222,7 +101,7 @@ export class Tree<K, V> extends TreeReader<K, V, Engine> {
    * space comes back in the background. Resolves to whether there was one. The empty prefix means all keys.
    */
   deletePrefix(prefix: K, options?: WriteOptions): Promise<boolean> {
-    return this.#writeOne(() => ({ kind: 'deletePrefix', key: this.#key(prefix) }), options).then(
+    return this.#writeOne(() => ({ kind: 'deletePrefix', key: this.keyBytes(prefix) }), options).then(
       (outcome) => outcome.committed && outcome.found[0],
     )
   }
@@ -239,7 +118,7 @@ export class Tree<K, V> extends TreeReader<K, V, Engine> {
     const outcome = await this.#writeOne(() => {
       if (typeof force !== 'boolean')
         throw new HoltError('HOLT_INVALID_ARGUMENT', `force is ${typeof force}; a boolean is wanted`)
-      return renamePrefixOf(this.#key(from), this.#key(to), force)
+      return renamePrefixOf(this.keyBytes(from), this.keyBytes(to), force)
     }, write)
     if (outcome.committed) return
     if (outcome.failed.reason === 'exists')
@@ -266,7 +145,7 @@ export class Tree<K, V> extends TreeReader<K, V, Engine> {
   /** Puts a key that is not there yet. Resolves to its version, or `undefined` if it is there. */
   putIfAbsent(key: K, value: V, options?: WriteOptions): Promise<Version | undefined> {
     return this.#writeOne(
-      () => ({ kind: 'putIfAbsent', key: this.#key(key), value: this.#value(value) }),
+      () => ({ kind: 'putIfAbsent', key: this.keyBytes(key), value: this.#value(value) }),
       options,
     ).then(versionOf)
   }
@@ -276,7 +155,7 @@ export class Tree<K, V> extends TreeReader<K, V, Engine> {
     return this.#writeOne(() => {
       if (typeof version !== 'number')
         throw new HoltError('HOLT_INVALID_ARGUMENT', `version is ${typeof version}; a number is wanted`)
-      return { kind: 'compareAndPut', key: this.#key(key), value: this.#value(value), version }
+      return { kind: 'compareAndPut', key: this.keyBytes(key), value: this.#value(value), version }
     }, options).then(versionOf)
   }
 
@@ -295,7 +174,7 @@ export class Tree<K, V> extends TreeReader<K, V, Engine> {
         options === undefined ? engine.durability : durabilityOf(engine, withoutForce(options))
       const outcome =
         engine.renameNow(this.#encoder, from, to, force, durability) ??
-        engine.write([{ kind: 'rename', key: this.#key(from), to: this.#key(to), force }], durability)
+        engine.write([{ kind: 'rename', key: this.keyBytes(from), to: this.keyBytes(to), force }], durability)
       return outcome.then(renamedVersion)
     } catch (error) {
       return rejected(error)
@@ -309,11 +188,6 @@ export class Tree<K, V> extends TreeReader<K, V, Engine> {
     } catch (error) {
       return rejected(error)
     }
-  }
-
-  #key(key: K): Uint8Array {
-    assertThere(this.state)
-    return encodeBehindId(this.id, this.keyCodec, key)
   }
 
   #value(value: V): Uint8Array {

@@ -1,13 +1,22 @@
 import { type BlobId, FrameAbsent } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
-import type { Engine } from './engine.js'
+import type { ArtIndex } from '@holt/art-index'
+import type { BufferManager } from '@holt/blob-store'
+
+/** What a stream needs of an engine. */
+export interface StreamEngine {
+  readonly index: ArtIndex
+  readonly frames: BufferManager
+  /** Throws `HOLT_CLOSED` once the database was closed. */
+  assertOpen(): void
+}
 
 /**
  * The value of a key (with its tree's id), part by part. Between two steps nothing is pinned: each finds the key again
  * and compares versions, so that all parts are of one value or the walk ends with `HOLT_BUSY`.
  */
 export async function* streamValue(
-  engine: Engine,
+  engine: StreamEngine,
   key: Uint8Array,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const { index } = engine
@@ -41,7 +50,7 @@ export async function* streamValue(
 }
 
 /** Runs a read, loading without blocking what it misses. What was loaded stays until the read is done. */
-async function withFramesLoaded<T>(engine: Engine, read: () => T): Promise<T> {
+async function withFramesLoaded<T>(engine: StreamEngine, read: () => T): Promise<T> {
   const { frames } = engine
   const pinned: BlobId[] = []
   try {

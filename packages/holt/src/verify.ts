@@ -1,4 +1,4 @@
-import { type TreeProblem, verifySteps, type VerifyReport } from '@holt/art-index'
+import { type IndexView, type TreeProblem, verifySteps, type VerifyReport } from '@holt/art-index'
 import { type BlobId, FRAME_BYTES } from '@holt/blob-buf-pool'
 import { HoltError, isHoltError } from '@holt/errors'
 import type { Engine } from './engine.js'
@@ -80,12 +80,40 @@ async function attemptVerify(engine: Engine, options: VerifyOptions): Promise<Ve
     }
     onProgress?.({ frames: ++framesDone, framesTotal })
   }
+  for (const view of engine.views.list()) {
+    for (const problem of (await verifyView(engine, view)) ?? [])
+      problems.push({ ...problem, what: `seen by the view of version ${String(view.seq)}: ${problem.what}` })
+  }
+  engine.assertOpen()
+  if (index.changes !== changes) return undefined
   // From here to the end in one turn: nothing changes.
   for (const id of store.list())
     if (!frames.isInUse(id)) problems.push({ blobId: id, ref: 0, what: 'a stored frame that nobody knows' })
   for (const { blobId, what } of store.verifyMapping?.() ?? []) problems.push({ blobId, ref: 0, what })
   const report = withLeaks(step.value, frames.liveBlobs())
   return { ...report, problems: [...report.problems, ...problems] }
+}
+
+/** The problems of the tree that a view shows; `undefined` when it was closed meanwhile. */
+async function verifyView(engine: Engine, view: IndexView): Promise<readonly TreeProblem[] | undefined> {
+  const { frames, io } = engine
+  let sliceStartMs = io.nowMs()
+  /** The frame that is looked at next, where it had to be loaded. */
+  let pinned: BlobId | undefined
+  const steps = verifySteps(view.index)
+  for (;;) {
+    if (!view.isOpen) return undefined
+    const step = steps.next()
+    if (pinned !== undefined) frames.unpin(pinned)
+    pinned = undefined
+    if (step.done === true) return step.value.problems
+    const id = step.value
+    if (!frames.isResident(id) && (await loadIfPossible(engine, id))) pinned = id
+    if (pinned !== undefined || io.nowMs() - sliceStartMs > SLICE_MS) {
+      await nextTurn()
+      sliceStartMs = io.nowMs()
+    }
+  }
 }
 
 /** What is wrong with the stored image of a frame that is in memory; `undefined` when nothing is, or there is none. */

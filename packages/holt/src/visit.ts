@@ -1,9 +1,10 @@
 import { type ArtIndex, COMMON_PREFIX, Cursor, type CursorOptions, END, EntryRun } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
-import type { Engine } from './engine.js'
 import type { Version } from './entries.js'
+import type { BufferManager } from '@holt/blob-store'
 import { FramePin } from './frame-pin.js'
 import type { KeyCodec } from './key-encoding.js'
+import type { ReadEngine } from './read-engine.js'
 import { LIMITS, TREE_ID_BYTES } from './limits.js'
 
 /** Looks at the bytes of a value, which are valid until it returns. What it returns is of no account; no promise. */
@@ -12,11 +13,19 @@ export type ValueVisitor = (value: Uint8Array, version: Version) => unknown
 /** Looks at an entry of a walk, which is valid until it returns. `false` ends the walk, anything else goes on; no promise. */
 export type EntryVisitor<K> = (entry: VisitedEntry<K>) => unknown
 
+/** What a visit needs of an engine. */
+export interface VisitEngine extends ReadEngine {
+  readonly frames: BufferManager
+  readonly visits: VisitWalks
+  holdWrites(): void
+  releaseWrites(): void
+}
+
 /**
  * Runs `look` over a value where it lies. While it runs, the frame is pinned and writes wait: a write that `look` makes
  * is applied behind it, so the bytes under it never change.
  */
-export function visitFound(engine: Engine, look: ValueVisitor): void {
+export function visitFound(engine: VisitEngine, look: ValueVisitor): void {
   const { index } = engine
   const { foundBytes, foundOffset, foundLength } = index
   const version = index.foundVersion as Version
@@ -41,7 +50,7 @@ export function visitFound(engine: Engine, look: ValueVisitor): void {
  * Plain entries are taken many at a time: while it runs nothing changes, and the frame in which they lie is pinned.
  */
 export function visitEntries<K>(
-  engine: Engine,
+  engine: VisitEngine,
   options: CursorOptions,
   keys: KeyCodec<K>,
   limit: number,

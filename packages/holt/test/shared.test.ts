@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { attach, type Db, open, openMemory, type SharedDb } from '../src/index.js'
+import { attach, type Db, type DbView, open, openMemory, type SharedDb } from '../src/index.js'
 
 type Answer =
   { readonly value: unknown } | { readonly error: { readonly code?: string; readonly message: string } }
@@ -124,24 +124,35 @@ describe('a database that another thread reads along', () => {
     expect(db.stats().cache.wholeReads).toBeGreaterThan(10)
   })
 
-  it('never shows a value half, an older one after a newer, or keys out of order, while the owner writes', async () => {
-    const tree = await db.tree('t', { valueEncoding: 'utf8' })
-    await tree.put('counter', '0')
-    const watchers = [readerOf(db), readerOf(db)]
-    const until = 400
-    const reads = watchers.map((reader) => reader.call('watch', 't', until))
-    for (let round = 1; round <= until; round++) {
-      for (let i = 0; i < 40; i++) {
-        const key = `many/${String((round * 37 + i * 11) % 900).padStart(4, '0')}`
-        if ((round + i) % 5 === 0) await tree.delete(key)
-        else await tree.put(key, `${key} ${String(round).repeat(1 + (i % 40))}`)
+  it.each([
+    [0, 'while the owner writes'],
+    [1, 'while the owner writes under a view, and the root moves'],
+    [3, 'while the owner writes under several views'],
+  ])(
+    'never shows a value half, an older one after a newer, or keys out of order: %i, %s',
+    async (views) => {
+      const held: DbView[] = []
+      const tree = await db.tree('t', { valueEncoding: 'utf8' })
+      await tree.put('counter', '0')
+      const watchers = [readerOf(db), readerOf(db)]
+      const until = 400
+      const reads = watchers.map((reader) => reader.call('watch', 't', until))
+      for (let round = 1; round <= until; round++) {
+        for (let i = 0; i < 40; i++) {
+          const key = `many/${String((round * 37 + i * 11) % 900).padStart(4, '0')}`
+          if ((round + i) % 5 === 0) await tree.delete(key)
+          else await tree.put(key, `${key} ${String(round).repeat(1 + (i % 40))}`)
+        }
+        await tree.put('counter', String(round))
+        if (views > 0) held.push(db.view())
+        if (held.length > views) held.shift()?.close()
+        if (round % 100 === 0) await db.checkpoint()
+        await new Promise((resolve) => setImmediate(resolve))
       }
-      await tree.put('counter', String(round))
-      if (round % 100 === 0) await db.checkpoint()
-      await new Promise((resolve) => setImmediate(resolve))
-    }
-    for (const count of await Promise.all(reads)) expect(count).toBeGreaterThan(2)
-  }, 60_000)
+      for (const count of await Promise.all(reads)) expect(count).toBeGreaterThan(2)
+    },
+    60_000,
+  )
 
   it.each([true, false])(
     'shows it nothing of a bulk load (sorted: %s), and at once all of it',

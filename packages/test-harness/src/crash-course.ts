@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { type Db, open, type Tree } from 'holt'
+import { type Db, open, type Tree, type TreeView } from 'holt'
 
 import {
   BATCH_VALUE_BYTES,
@@ -96,6 +96,7 @@ class Course {
   #acknowledged = 0
   #stable = 0
   #version = 0
+  #view: { readonly view: TreeView<string, string>; readonly state: number } | undefined
   #step = -1
 
   constructor(history: CrashHistory, options: CrashCourseOptions) {
@@ -126,6 +127,7 @@ class Course {
     for (const [number, step] of this.#history.steps.entries()) {
       this.#step = number
       if (step.do === 'reopen') {
+        this.#view = undefined
         await this.#close(db)
         io = this.#start()
         db = await this.#open(io)
@@ -246,6 +248,25 @@ class Course {
         await (step.do === 'sync' ? db.sync() : step.do === 'vacuum' ? db.vacuum() : db.checkpoint())
         if (step.do !== 'sync') this.#checkpoints++
         this.#stable = Math.max(this.#stable, before)
+        return
+      }
+      case 'view':
+      case 'closeView': {
+        const open = this.#view
+        this.#view = undefined
+        if (open !== undefined) {
+          const seen = open.view.scan().toArray()
+          if (
+            states.matching(
+              seen.map(({ key, value }) => [key, value]),
+              open.state,
+              open.state,
+            ).length === 0
+          )
+            throw new Error(`a view of state ${String(open.state)} shows another one`)
+          open.view.close()
+        }
+        if (step.do === 'view') this.#view = { view: tree.view(), state: states.newest }
         return
       }
       case 'reopen':

@@ -16,6 +16,8 @@ export type CrashStep =
   /** Moves frames, cuts files off, and writes the manifest anew. */
   | { readonly do: 'vacuum' }
   | { readonly do: 'reopen' }
+  /** A view, in the place of the one before, which has to show what it showed when it was taken. */
+  | { readonly do: 'view' | 'closeView' }
   /** Nothing is asked for some seconds: what goes by timers has its turn. */
   | { readonly do: 'rest' }
 
@@ -79,6 +81,8 @@ function crashStep(): fc.Arbitrary<CrashStep> {
     { weight: 1, arbitrary: fc.record({ do: as('vacuum') }) },
     { weight: 1, arbitrary: fc.record({ do: as('reopen') }) },
     { weight: 2, arbitrary: fc.record({ do: as('rest') }) },
+    { weight: 2, arbitrary: fc.record({ do: as('view') }) },
+    { weight: 1, arbitrary: fc.record({ do: as('closeView') }) },
   )
 }
 
@@ -90,6 +94,7 @@ const MUTATIONS: readonly CrashStep[] = [
   { do: 'batch', puts: [0, 4, 1], deletes: [8] },
   { do: 'deletePrefix', directory: 0 },
   { do: 'renamePrefix', from: 0, to: 2 },
+  { do: 'view' },
   { do: 'checkpoint' },
   { do: 'reopen' },
 ]

@@ -6,6 +6,8 @@ const KEY_BYTES = [0x00, 0x01, 0x2f, 0xff, 0x61, 0x62] as const
 const KEY_LENGTH_MAX = 12
 const VALUE_BYTES_MAX = 200
 const SESSIONS = 4
+/** That are open at the same time, at most. */
+const VIEWS = 3
 const STEPS_PER_SESSION = 60
 /**
  * A key that begins so has, half of the time, a value too large for its leaf in the frames of the history, up to three
@@ -27,6 +29,7 @@ const FILL_BATCH_WRITES = 80
  * @param subtrees - whether there are operations on all keys below a prefix; older seeds know none
  * @param largeValues - whether there are steps that write large values; the others are the same without
  * @param upkeep - whether there are steps that compact and vacuum; the others are the same without
+ * @param views - whether there are steps that take views and read them; the others are the same without
  */
 export function generateHistory(
   seed: number,
@@ -35,7 +38,13 @@ export function generateHistory(
     subtrees = true,
     largeValues = true,
     upkeep = true,
-  }: { readonly subtrees?: boolean; readonly largeValues?: boolean; readonly upkeep?: boolean } = {},
+    views = true,
+  }: {
+    readonly subtrees?: boolean
+    readonly largeValues?: boolean
+    readonly upkeep?: boolean
+    readonly views?: boolean
+  } = {},
 ): History {
   const random = new SeededRandom(seed)
   const options: HistoryOptions = {
@@ -72,7 +81,32 @@ export function generateHistory(
     }
   }
   const withValues = largeValues ? withLargeValues(seed, options.usableFrameBytes, steps) : steps
-  return { seed, options, steps: upkeep ? withUpkeep(seed, withValues) : withValues }
+  const withAll = upkeep ? withUpkeep(seed, withValues) : withValues
+  return { seed, options, steps: views ? withViews(seed, keys, withAll) : withAll }
+}
+
+/** Views taken, read and closed among the other steps. Draws from numbers of its own. */
+function withViews(seed: number, keys: KeyPool, steps: readonly HistoryStep[]): HistoryStep[] {
+  const random = new SeededRandom(seed + 3_000_000_019)
+  const pool = keys.with(random)
+  const all: HistoryStep[] = []
+  for (const step of steps) {
+    all.push(step)
+    if (!random.chance(0.12)) continue
+    const view = random.below(VIEWS)
+    const dice = random.below(10)
+    if (dice < 3) all.push({ kind: 'view', view })
+    else if (dice < 5) all.push({ kind: 'closeView', view })
+    else
+      all.push({
+        kind: 'readView',
+        view,
+        tree: drawTree(random),
+        key: random.chance(0.1) ? Uint8Array.of(LARGE_KEY_BYTE, random.below(LARGE_KEYS)) : pool.draw(),
+        range: drawRange(random, pool),
+      })
+  }
+  return all
 }
 
 /** Compaction and vacuum among the other steps, often where a crash is about to come. Draws from numbers of its own. */
@@ -227,6 +261,13 @@ class KeyPool {
   constructor(random: SeededRandom, subtrees: boolean) {
     this.subtrees = subtrees
     this.#random = random
+  }
+
+  /** The keys drawn so far, drawn again from other numbers. */
+  with(random: SeededRandom): KeyPool {
+    const pool = new KeyPool(random, this.subtrees)
+    pool.#keys.push(...this.#keys)
+    return pool
   }
 
   draw(): Uint8Array {

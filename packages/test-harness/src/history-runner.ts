@@ -1,11 +1,12 @@
 import { isHoltError, open } from 'holt'
-import type { Db, Tree } from 'holt'
+import type { Db, DbView, Tree, ViewReader } from 'holt'
 
 type VerifyReport = Awaited<ReturnType<Db['verify']>>
 
 import { describeStep, HISTORY_TREES, showKey } from './history.js'
 import type { CrashKind, History, HistoryStep, TreeNumber, TreeWrite } from './history.js'
 import { HistoryModel } from './history-model.js'
+import type { OrderedMapOracle } from './ordered-map-oracle.js'
 import type { FoundRecord, FoundTrees } from './history-model.js'
 import type { OracleRange } from './ordered-map-oracle.js'
 import { SeededRandom } from './seeded-random.js'
@@ -13,6 +14,10 @@ import { SimDisk } from './sim-disk.js'
 import type { SimIo, SimProcessOptions } from './sim-io.js'
 
 type ByteTree = Tree<Uint8Array, Uint8Array>
+/** A tree as it is, or as a view shows it. */
+type ByteReader = Pick<ViewReader<Uint8Array, Uint8Array>, 'getRecord' | 'has' | 'scan' | 'list'>
+
+const ENCODINGS = { keyEncoding: 'view', valueEncoding: 'view' } as const
 
 /** What a history, or many, went through. */
 export interface HistoryCounts {
@@ -26,6 +31,10 @@ export interface HistoryCounts {
   compactions: number
   vacuums: number
   reads: number
+  views: number
+  viewReads: number
+  /** Frames that views have held, at the most, added up over histories. */
+  heldFrames: number
   kills: number
   powerLosses: number
   closes: number
@@ -49,6 +58,9 @@ export function noCounts(): HistoryCounts {
     compactions: 0,
     vacuums: 0,
     reads: 0,
+    views: 0,
+    viewReads: 0,
+    heldFrames: 0,
     kills: 0,
     powerLosses: 0,
     closes: 0,
@@ -212,8 +224,7 @@ class HistoryRunner {
     })
     session.db = db
     const [first, second] = HISTORY_TREES
-    const encodings = { keyEncoding: 'view', valueEncoding: 'view' } as const
-    session.trees = [await db.tree(first, encodings), await db.tree(second, encodings)]
+    session.trees = [await db.tree(first, ENCODINGS), await db.tree(second, ENCODINGS)]
     return readAll(session.trees)
   }
 
@@ -258,6 +269,13 @@ class HistoryRunner {
         await session.settle(Promise.all(session.pending))
         if (session.crashed || session.failure) return
         this.#read(session, step)
+        return
+      case 'view':
+      case 'closeView':
+      case 'readView':
+        await session.settle(Promise.all(session.pending))
+        if (session.crashed || session.failure) return
+        this.#view(session, db, step)
         return
       case 'checkpoint':
       case 'sync': {
@@ -350,31 +368,88 @@ class HistoryRunner {
     const tree = session.tree(step.tree)
     const oracle = this.#model.tree(step.tree)
     try {
-      if (step.kind === 'get') {
-        const record = tree.getRecord(step.key)
-        const expected = oracle.get(step.key)
-        const has = tree.has(step.key)
-        if (has !== (expected !== undefined)) throw new Error(`has says ${String(has)}`)
-        if (show(record?.value) !== show(expected?.value)) {
-          throw new Error(`found ${show(record?.value)}, the oracle has ${show(expected?.value)}`)
-        }
-        return
-      }
-      const found = step.kind === 'scan' ? scan(tree, step.range) : pages(tree, step.range, step.pageEntries)
-      const expected = oracle.scan(step.range).map(showEntry)
-      const at = expected.findIndex((entry, i) => entry !== found[i])
-      if (at >= 0 || found.length !== expected.length) {
-        const place = at < 0 ? expected.length : at
-        throw new Error(
-          `entry ${String(place)} of ${String(found.length)} is ${found[place] ?? 'absent'}, ` +
-            `the oracle has ${expected[place] ?? 'none'} of ${String(expected.length)}`,
-        )
-      }
+      if (step.kind === 'get') compareKey(tree, oracle, step.key)
+      else compareRange(tree, oracle, step.range, step.kind === 'list' ? step.pageEntries : undefined)
     } catch (error) {
       // A crash in the middle of a read that had to load a frame.
       if (!session.crashed) throw error
     }
   }
+
+  /** All writes are applied: what is read from now on is what the model shows now. */
+  #view(
+    session: Session,
+    db: Db,
+    step: Extract<HistoryStep, { readonly kind: 'view' | 'closeView' | 'readView' }>,
+  ): void {
+    const open = session.views.get(step.view)
+    try {
+      if (step.kind === 'readView') {
+        if (open === undefined) return
+        this.#counts.viewReads++
+        const oracle = open.oracles[step.tree]
+        const tree = open.view.tree(HISTORY_TREES[step.tree], ENCODINGS)
+        compareKey(tree, oracle, step.key)
+        compareRange(tree, oracle, step.range, undefined)
+        compareRange(tree, oracle, step.range, 3)
+        return
+      }
+      if (open !== undefined) {
+        for (const [number, name] of HISTORY_TREES.entries())
+          compareRange(open.view.tree(name, ENCODINGS), open.oracles[number as TreeNumber], {}, undefined)
+        this.#counts.heldFrames = Math.max(this.#counts.heldFrames, db.stats().views.heldFrames)
+        open.view.close()
+        session.views.delete(step.view)
+      }
+      if (step.kind === 'closeView') return
+      this.#counts.views++
+      const oracles = [this.#model.tree(0), this.#model.tree(1)] as const
+      session.views.set(step.view, { view: db.view(), oracles })
+    } catch (error) {
+      if (!session.crashed) throw error
+    }
+  }
+}
+
+function compareKey(tree: ByteReader, oracle: OrderedMapOracle, key: Uint8Array): void {
+  const record = tree.getRecord(key)
+  const expected = oracle.get(key)
+  const has = tree.has(key)
+  if (has !== (expected !== undefined)) throw new Error(`has says ${String(has)}`)
+  if (show(record?.value) !== show(expected?.value))
+    throw new Error(`found ${show(record?.value)}, the oracle has ${show(expected?.value)}`)
+}
+
+/** @param pageEntries - by pages of so many; undefined: by one walk */
+function compareRange(
+  tree: ByteReader,
+  oracle: OrderedMapOracle,
+  range: OracleRange,
+  pageEntries: number | undefined,
+): void {
+  let entries = oracle.scan(range)
+  let found: string[]
+  if (pageEntries === undefined) found = scan(tree, range)
+  else {
+    // Pages have a limit of their own.
+    const { limit: _, ...whole } = range
+    entries = oracle.scan(whole)
+    found = pages(tree, whole, pageEntries)
+  }
+  const expected = entries.map(showEntry)
+  const at = expected.findIndex((entry, i) => entry !== found[i])
+  if (at < 0 && found.length === expected.length) return
+  const place = at < 0 ? expected.length : at
+  throw new Error(
+    `entry ${String(place)} of ${String(found.length)} is ${found[place] ?? 'absent'}, ` +
+      `the oracle has ${expected[place] ?? 'none'} of ${String(expected.length)}`,
+  )
+}
+
+/** A view, and what its trees have to show. */
+interface OpenView {
+  readonly view: DbView
+  readonly oracles: readonly [OrderedMapOracle, OrderedMapOracle]
 }
 
 /** One process of a history. */
@@ -390,6 +465,7 @@ class Session {
   after: SimDisk | undefined
   failure: { readonly error: unknown } | undefined
   readonly pending = new Set<Promise<void>>()
+  readonly views = new Map<number, OpenView>()
   readonly #disk: SimDisk
   readonly #random: SeededRandom
   #crashAtCall = Infinity
@@ -546,14 +622,14 @@ function readAll(trees: readonly [ByteTree, ByteTree]): FoundTrees {
   return [records(trees[0]), records(trees[1])]
 }
 
-function scan(tree: ByteTree, range: OracleRange): string[] {
+function scan(tree: ByteReader, range: OracleRange): string[] {
   const { delimiter } = range
   if (delimiter) return [...tree.scan({ ...range, delimiter })].map(showEntry)
   const { delimiter: _, ...rest } = range
   return [...tree.scan(rest)].map(showEntry)
 }
 
-function pages(tree: ByteTree, range: OracleRange, limit: number): string[] {
+function pages(tree: ByteReader, range: OracleRange, limit: number): string[] {
   const found: string[] = []
   for (let after: string | undefined; ;) {
     const { delimiter, ...rest } = range

@@ -26,6 +26,15 @@ export type HistoryStep =
       readonly range: OracleRange
       readonly pageEntries: number
     }
+  /** A view of both trees takes this number; the one that had it is looked through and closed first. */
+  | { readonly kind: 'view' | 'closeView'; readonly view: number }
+  | {
+      readonly kind: 'readView'
+      readonly view: number
+      readonly tree: TreeNumber
+      readonly key: Uint8Array
+      readonly range: OracleRange
+    }
   | { readonly kind: 'checkpoint'; readonly wait: boolean }
   | { readonly kind: 'sync'; readonly wait: boolean }
   /** Both go on beside the steps that follow unless `wait`. */
@@ -84,6 +93,11 @@ export function describeStep(step: HistoryStep): string {
     case 'scan':
     case 'list':
       return `${step.kind}(${HISTORY_TREES[step.tree]}, ${showRange(step.range)})`
+    case 'view':
+    case 'closeView':
+      return `${step.kind} ${String(step.view)}`
+    case 'readView':
+      return `readView ${String(step.view)} (${HISTORY_TREES[step.tree]}, ${showKey(step.key)}, ${showRange(step.range)})`
     case 'checkpoint':
     case 'sync':
     case 'compact':

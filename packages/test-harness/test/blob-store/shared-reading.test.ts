@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 
-import { ArtIndex, verifyTree } from '@holt/art-index'
+import { ArtIndex, type IndexView, verifyTree } from '@holt/art-index'
 import { BufferManager, MemoryBlobStore, retireFrames } from '@holt/blob-store'
 import type { BlobId } from '@holt/blob-buf-pool'
 import { describe, expect, test } from 'vitest'
@@ -61,7 +61,8 @@ function startTree(capacityFrames: number): {
   }
 }
 
-async function readWhileWriting(capacityFrames: number): Promise<readonly ReaderResult[]> {
+/** @param viewsOpen - under so many views of the owner's, each closed when as many newer ones are open */
+async function readWhileWriting(capacityFrames: number, viewsOpen = 0): Promise<readonly ReaderResult[]> {
   const { frames, index, put, remove, checkpoint } = startTree(capacityFrames)
   const shared = frames.share()
   const generations = new Int32Array(KEYS)
@@ -101,6 +102,8 @@ async function readWhileWriting(capacityFrames: number): Promise<readonly Reader
     return Math.floor((state / 2 ** 32) * limit)
   }
   let changes = 0
+  const views: IndexView[] = []
+  const rootId = index.rootId
   while (running > 0) {
     for (let i = 0; i < 500; i++) {
       for (const place of [0, 1]) {
@@ -111,6 +114,14 @@ async function readWhileWriting(capacityFrames: number): Promise<readonly Reader
         Atomics.notify(wanted, place)
       }
       frames.reserve(8)
+      if (viewsOpen > 0 && changes % 20 === 0) {
+        views.push(index.view(seq))
+        if (views.length > viewsOpen) views.shift()?.close()
+        for (let next = index.unlinked.next; next !== undefined; next = index.unlinked.next) {
+          if (!frames.isResident(next)) frames.fault(next)
+          index.freeNextUnlinked()
+        }
+      }
       const key = below(KEYS)
       if (key % 2 === 1 && below(3) === 0) remove(key)
       else put(key, ++generations[key], ++seq)
@@ -120,6 +131,7 @@ async function readWhileWriting(capacityFrames: number): Promise<readonly Reader
     await new Promise((resolve) => setImmediate(resolve))
   }
   const done = await Promise.all(results)
+  expect(index.rootId === rootId).toBe(viewsOpen === 0)
   expect(verifyTree(index).problems).toEqual([])
   expect(changes).toBeGreaterThan(1_000)
   return done
@@ -134,6 +146,15 @@ describe('threads that read a tree while its owner changes it', () => {
         expect(found + absent).toBe(READS / 2)
         expect(found).toBeGreaterThan(READS / 4)
       }
+    },
+    TIMEOUT_MS,
+  )
+
+  test.each([1, 3])(
+    'nor while views of it (%i at a time) have the owner copy the root again and again',
+    async (viewsOpen) => {
+      const results = await readWhileWriting(256, viewsOpen)
+      for (const { found, absent } of results) expect(found + absent).toBe(READS / 2)
     },
     TIMEOUT_MS,
   )

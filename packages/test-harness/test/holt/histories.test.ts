@@ -17,6 +17,9 @@ describe('random histories of writes, checkpoints and crashes', () => {
       expect(counts.subtrees).toBeGreaterThan(COUNT * 10)
       expect(counts.compactions).toBeGreaterThan(COUNT)
       expect(counts.vacuums).toBeGreaterThan(COUNT / 2)
+      expect(counts.views).toBeGreaterThan(COUNT * 3)
+      expect(counts.viewReads).toBeGreaterThan(COUNT * 3)
+      expect(counts.heldFrames).toBeGreaterThan(COUNT)
       expect(counts.crashesAtACall).toBeGreaterThan(COUNT / 2)
       expect(counts.cutOffOpenings).toBeGreaterThan(COUNT / 5)
     },

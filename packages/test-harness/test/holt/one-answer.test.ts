@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isHoltError } from '@holt/errors'
 import { FsIo, openIo } from '@holt/uring-native'
-import { type Db, open, type OpenOptions, type Tree } from 'holt'
+import { type Db, type DbView, open, type OpenOptions, type Tree } from 'holt'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 
 import { generateHistory, SimDisk } from '../../src/index.js'
@@ -61,6 +61,7 @@ class Player {
   readonly #openDb: () => Promise<Db>
   #db: Db | undefined
   #trees: readonly ByteTree[] = []
+  readonly #views = new Map<number, DbView>()
 
   constructor(openDb: () => Promise<Db>) {
     this.#openDb = openDb
@@ -91,6 +92,7 @@ class Player {
   }
 
   async #reopen(): Promise<void> {
+    this.#views.clear()
     // In 'memory' mode only what a checkpoint wrote is kept, and a close makes one.
     await this.#database.close()
     await this.#open()
@@ -138,6 +140,24 @@ class Player {
             }),
           ),
         )
+        return
+      }
+      case 'view':
+      case 'closeView':
+        this.#views.get(step.view)?.close()
+        this.#views.delete(step.view)
+        if (step.kind === 'view') this.#views.set(step.view, db.view())
+        return
+      case 'readView': {
+        const view = this.#views.get(step.view)
+        if (view === undefined) return
+        const names = ['first', 'second'] as const
+        const tree = view.tree(names[step.tree], { keyEncoding: 'view', valueEncoding: 'view' })
+        this.#answer(hex(tree.getRecord(step.key)?.value))
+        for (const { key, value, version } of tree.scan()) {
+          this.#version(version)
+          this.#answer(`${hex(key)}=${hex(value)}`)
+        }
         return
       }
       case 'get': {
