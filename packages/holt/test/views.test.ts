@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -403,6 +403,48 @@ describe('views of a database on disk', () => {
     expect(unlinkedBlobIds).toEqual([])
     expect(db.stats().store.blobs).toBe(blobIds.length)
     await db.close()
+  })
+
+  it('leave nothing behind when their process dies: what they held is in the image, and is given back', async () => {
+    const db = await open(join(directory, 'alive'), options)
+    const tree = await db.tree('t', { valueEncoding: 'utf8' })
+    await fill(tree, (i) => `old ${String(i)}`.padEnd(80, '.'), 2_000)
+    await tree.put('large', 'L'.repeat(20_000))
+    const views = [db.view()]
+    await fill(tree, (i) => `new ${String(i)}`.padEnd(90, '.'), 2_000)
+    await tree.put('large', 'small')
+    await tree.deletePrefix('dir-5/')
+    views.push(db.view())
+    await tree.put(keyOf(1), 'newest')
+    await givenBack(db)
+    const held = db.stats().views.heldFrames
+    expect(held).toBeGreaterThan(20)
+    await db.checkpoint()
+    mkdirSync(join(directory, 'dead'))
+    for (const name of readdirSync(join(directory, 'alive')))
+      if (!name.startsWith('lock'))
+        copyFileSync(join(directory, 'alive', name), join(directory, 'dead', name))
+    expect(views.map((view) => view.tree('t', { valueEncoding: 'utf8' }).get(keyOf(1))?.slice(0, 5))).toEqual(
+      ['old 1', 'new 1'],
+    )
+    await db.close()
+
+    const again = await open(join(directory, 'dead'), options)
+    const found = await again.verify()
+    expect(found.problems).toEqual([])
+    expect(found.unlinkedBlobIds.length).toBeGreaterThanOrEqual(held)
+    await (await again.tree('t', { valueEncoding: 'utf8' })).put('x', 'y')
+    await soundWithout(again, 0)
+    await again.checkpoint()
+    const { blobIds, unlinkedBlobIds } = await again.verify()
+    expect(unlinkedBlobIds).toEqual([])
+    expect(again.stats().store.blobs).toBe(blobIds.length)
+    // And a view of now is not changed by what is written, whatever epoch its frames were made in.
+    const view = again.view()
+    await fill(await again.tree('t', { valueEncoding: 'utf8' }), () => 'later', 200)
+    expect(view.tree('t', { valueEncoding: 'utf8' }).get(keyOf(2))?.slice(0, 5)).toBe('new 2')
+    expect((await again.verify()).problems).toEqual([])
+    await again.close()
   })
 
   it('of a database that is opened for reading are views too', async () => {
