@@ -268,3 +268,77 @@ describe('retained segments', () => {
     }
   })
 })
+
+describe('a bulk load', () => {
+  const entries = Array.from({ length: 400 }, (_, i): [string, string] => [
+    String(i).padStart(4, '0'),
+    'x'.repeat(50),
+  ])
+
+  /** Loads, and takes an image of a power loss at each call that changes a file, with what a feed has told by then. */
+  async function load(fails: boolean): Promise<{
+    readonly images: readonly { readonly disk: SimDisk; readonly told: readonly string[] }[]
+    readonly told: readonly string[]
+  }> {
+    const disk = new SimDisk({ seed: 8 })
+    const told: string[] = []
+    const images: { disk: SimDisk; told: string[] }[] = []
+    let isOn = false
+    const { io, db } = await openDb(
+      disk,
+      {},
+      {
+        onCall: ({ number, operation }) => {
+          if (!isOn || operation === 'read') return
+          images.push({ disk: disk.crashImage({ seed: number, keepSectors: 0 }), told: [...told] })
+        },
+      },
+    )
+    const tree = await db.tree('t', { valueEncoding: 'utf8' })
+    const feed = tree.changes()
+    const following = (async () => {
+      for await (const { changes } of feed) told.push(...changes.map(({ kind }) => kind))
+    })()
+    await db.checkpoint()
+    isOn = true
+    // There is little to load, so the checkpoint before the last step has nothing to do.
+    if (fails) io.faults.add({ operation: 'sync', path: 'blobs.dat', nth: 1, errno: 'EIO' })
+    const loaded = tree.bulkLoad(entries, { sorted: true })
+    if (fails) await expect(loaded).rejects.toMatchObject({ code: 'HOLT_IO' })
+    else await loaded
+    await db.sync()
+    isOn = false
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
+    images.push({ disk: disk.crashImage(1), told: [...told] })
+    await db.close()
+    await following
+    return { images, told }
+  }
+
+  test('is told once no power loss can take it back', async () => {
+    const { images, told } = await load(false)
+    expect(told).toEqual(['bulkLoad'])
+    expect(images.length).toBeGreaterThan(5)
+    const outcomes = new Set<string>()
+    for (const { disk, told: toldThen } of images) {
+      const { db } = await openDb(disk)
+      const { keys } = (await db.tree('t', { valueEncoding: 'utf8' })).count()
+      if (toldThen.length > 0) expect(keys).toBe(400)
+      outcomes.add(`${String(toldThen.length)} ${String(keys)}`)
+      await db.close()
+    }
+    expect([...outcomes]).toEqual(expect.arrayContaining(['0 0', '1 400']))
+  })
+
+  test('that fails in its last step is told together with what took it back', async () => {
+    const { images, told } = await load(true)
+    expect(told).toEqual(['bulkLoad', 'deletePrefix'])
+    for (const { disk, told: toldThen } of images) {
+      // Not before the record that deletes is on the medium.
+      if (toldThen.length === 0) continue
+      const { db } = await openDb(disk)
+      expect((await db.tree('t', { valueEncoding: 'utf8' })).count().keys).toBe(0)
+      await db.close()
+    }
+  })
+})
