@@ -522,6 +522,24 @@ describe('LogStructuredStore', () => {
     await store.close()
   })
 
+  test('E16.4 nothing says that the store begins at a place before that place is stable', async () => {
+    const io = new MemoryIo()
+    const store = await openStore(io)
+    await store.append(bytesOf('a'))
+    const second = await store.append(bytesOf('b'))
+    const { end } = store
+    io.hold('sync', 'journal-0')
+    const truncated = store.truncate(second)
+    await settle()
+    expect(store.end).toBe(end)
+    expect(store.begin).toBe(0)
+    io.release('sync')
+    await truncated
+    expect(store.end).toBeGreaterThan(end)
+    expect(store.begin).toBe(second)
+    await store.close()
+  })
+
   test('refuses options that cannot be, and segments of another store', async () => {
     const io = new MemoryIo()
     for (const wrong of [{ mode: 'x' }, { writesAtOnce: 1 }, { writesAtOnce: 1.5 }, { segmentBytes: 5 }])
