@@ -74,7 +74,8 @@ export class ChangeFeed<K = Uint8Array, V = Uint8Array>
     if (this.#isEnded) return
     this.#isEnded = true
     this.#isAborted = true
-    void this.#giveBack()
+    // Whoever takes the next step is told why it ended, and no more.
+    this.#giveBack().catch(() => undefined)
   }
   /** Looks for the name of a tree that a life before this one dropped. */
   #ahead: Follower | undefined
