@@ -127,7 +127,6 @@ export class StoreBackup {
     if (this.#copied < this.#places.length)
       throw new HoltError('HOLT_INTERNAL', 'a backup is to end before all of its frames were copied')
     const data = this.#dataFile()
-    await io.sync(data)
     this.#data = undefined
     await io.close(data)
     await io.syncDir(directory)
