@@ -406,7 +406,8 @@ describe('a crash at any call of a backup', () => {
         const copy = await openDb(disk.start({ autoAdvance: true }), COPY, { createIfMissing: false })
         await copy.close()
       })
-      // What opens at all is whole.
+      // The manifest comes last: with it the copy is whole, and without it no store.
+      expect([what, code === 'fine']).toEqual([what, disk.list(COPY).includes('manifest')])
       if (code === 'fine') await checkCopy(source, disk, COPY, what)
       outcomes.set(code, (outcomes.get(code) ?? 0) + 1)
     }

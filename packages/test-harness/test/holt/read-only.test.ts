@@ -304,6 +304,14 @@ class Writer {
     await this.write(3)
   }
 
+  /** Only records, each of which tells that those before it are stable. */
+  async append(): Promise<void> {
+    for (let i = 0; i < 3; i++) {
+      await this.write(2)
+      await this.#db.sync()
+    }
+  }
+
   /** Keys that no record of the journal tells of; what follows was written by somebody who saw them. */
   async #reload(): Promise<void> {
     const text = `load ${String(this.#loads.length)}`
@@ -399,6 +407,34 @@ describe('read-only readers while a writer checkpoints, recycles and reuses slot
       await writer.close()
     },
     120_000,
+  )
+
+  test.each(['os', 'disk'] as const)(
+    "records that are appended and made stable before each call of an opening: '%s'",
+    async (durability) => {
+      const writer = await Writer.start(25, durability)
+      let looks = 0
+      let calls = 60
+      for (let at = 1; at <= calls; at++) {
+        const from = writer.acknowledged
+        let seen = 0
+        const reader = await openReader(
+          gatedIo(writer.disk.start({ autoAdvance: true }), async (call) => {
+            seen = call
+            if (call === at) await writer.append()
+          }),
+        )
+        calls = Math.min(calls, seen + 2)
+        looks += seen > calls ? 1 : 0
+        const what = `records before call ${String(at)}`
+        expect(await stepOf(reader, writer, what), what).toBeGreaterThanOrEqual(from)
+        await reader.close()
+      }
+      // A reader that finds marks behind what it took for the end has looked again.
+      expect(looks).toBeGreaterThan(0)
+      await writer.close()
+    },
+    60_000,
   )
 
   test('a writer that never rests: HOLT_BUSY, or a state that was acknowledged', async () => {
