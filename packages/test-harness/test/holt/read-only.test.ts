@@ -259,7 +259,9 @@ class Writer {
 
   static async start(seed: number, durability: 'os' | 'disk'): Promise<Writer> {
     const disk = new SimDisk({ seed })
-    const writer = new Writer(await openWriter(disk.start(), durability), disk)
+    // Checkpoints only when they are asked for.
+    const db = await open(PATH, { ...SMALL, io: disk.start(), durability, cacheBytes: 512 * 2 ** 19 })
+    const writer = new Writer(db, disk)
     for (let i = 0; i < 40; i++) await writer.write(25)
     await writer.#db.checkpoint()
     for (let i = 0; i < 3; i++) await writer.write(12)
