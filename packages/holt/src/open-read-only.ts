@@ -139,7 +139,8 @@ async function build(
     capacityFrames: options.cacheFrames,
     blobsInUse: store.list(),
     addressOf: addressOfBytes,
-    prepareMemory: adviseHugePages,
+    // As in an opening for writing: simulated lives are many, and small.
+    ...(io.kind === 'sim' ? {} : { prepareMemory: adviseHugePages }),
   })
   // Lists the directory itself: segments made since the manifest was read belong to what is to be shown.
   const journal = await Journal.open({

@@ -89,6 +89,11 @@ async function readEverything(disk: SimDisk, expected: State, what: string): Pro
     expect((await db.verify()).problems, what).toEqual([])
     expect(db.treeStatistics().frames).toBeGreaterThan(3)
     expect(db.stats().journal).toBeUndefined()
+    const view = tree.view()
+    expect(
+      new Map([...view.scan()].map(({ key, value, version }) => [key, `${value}@${String(version)}`])),
+    ).toEqual(expected)
+    view.close()
     await db.close()
   }
   await io.dispose()
