@@ -142,7 +142,10 @@ export class MappedLog implements Log {
     this.appendedBytes += this.#reservedBytes
     this.#reservedBytes = 0
     this.#tracked.writtenBytes = end
-    if (this.#reservedSeq > stability.lastSeq) stability.lastSeq = this.#reservedSeq
+    if (this.#reservedSeq > stability.lastSeq) {
+      stability.lastSeq = this.#reservedSeq
+      stability.writtenSeq = this.#reservedSeq
+    }
     if (!stability.armed) stability.arm()
     if (end >= this.#populateAt) this.#populate()
     if (end >= this.#prepareAt) this.#prepareNext()

@@ -58,8 +58,9 @@ export class Stability {
   #waiting: Deferred | undefined
   #running = false
   #stopped = false
-  /** Highest seq that was written. */
+  /** Highest seq that was appended; and that the system has, which a sync makes stable. */
   lastSeq: number
+  writtenSeq: number
   /** Whether a sync of the newest segment is due anyway, so that {@link arm} need not be called. */
   armed = false
 
@@ -78,6 +79,7 @@ export class Stability {
     this.#onBegun = options.onBegun
     this.#onAdvanced = options.onAdvanced
     this.lastSeq = options.seqFloor
+    this.writtenSeq = options.seqFloor
     this.durableSeq = options.seqFloor
     options.fault.onPoisoned((error) => {
       this.armed = true
@@ -192,7 +194,7 @@ export class Stability {
   }
 
   async #syncAll(): Promise<void> {
-    const seq = this.lastSeq
+    const seq = this.writtenSeq
     for (const tracked of [...this.#tracked]) {
       await settleSchedule(tracked)
       if (tracked.stableBytes >= tracked.writtenBytes) continue
@@ -211,12 +213,12 @@ export class Stability {
   #schedule(tracked: TrackedSegment, delayMs: number): void {
     const orderedMs = this.#io.nowMs()
     let upToBytes = tracked.writtenBytes
-    let seq = this.lastSeq
+    let seq = this.writtenSeq
     const sync = this.#io.syncAfter(tracked.segment.file, delayMs)
     const halfWay = this.#io.setTimer(delayMs / 2, () => {
       if (this.#io.nowMs() - orderedMs >= delayMs * 0.75) return
       upToBytes = tracked.writtenBytes
-      seq = this.lastSeq
+      seq = this.writtenSeq
     })
     const schedule: Schedule = { sync, cancelled: false, settled: RESOLVED }
     tracked.schedule = schedule

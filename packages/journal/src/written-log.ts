@@ -367,9 +367,11 @@ export class WrittenLog implements Log {
   }
 
   #takeWritten(group: Group): void {
+    const stability = this.#stability
     group.tracked.writtenBytes = writtenEndOf(group)
-    if (group.closesSegment) ignoreRejection(this.#stability.sync())
-    else if (!this.#stability.armed) this.#stability.arm()
+    if (group.lastSeq > stability.writtenSeq) stability.writtenSeq = group.lastSeq
+    if (group.closesSegment) ignoreRejection(stability.sync())
+    else if (!stability.armed) stability.arm()
   }
 
   #takeStable(group: Group, startedMs: number): void {

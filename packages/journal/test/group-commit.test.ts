@@ -165,6 +165,25 @@ for (const mode of MODES.filter(({ durability }) => durability === 'os')) {
   })
 }
 
+test("written 'os': a seq is durable by a sync of what was written, not of what only waits to be", async () => {
+  const io = new MemoryIo()
+  const journal = await startJournal(io, { syncIntervalMs: 1000 })
+  io.hold('write')
+  append(journal, 1, 'one')
+  await settle()
+  append(journal, 2, 'two')
+  // The first is written, the second is not.
+  io.release('write')
+  io.hold('write')
+  await settle()
+  await io.advance(1000)
+  expect(journal.durableSeq).toBe(1)
+  io.release('write')
+  await journal.sync()
+  expect(journal.durableSeq).toBe(2)
+  await journal.close()
+})
+
 test('the stable mark never passes the end of a segment that was not synced', async () => {
   const io = new MemoryIo({ mappable: true })
   const journal = await startJournal(io)
