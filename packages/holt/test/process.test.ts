@@ -105,8 +105,9 @@ describe('a loop of awaited writes', () => {
       const value = new Uint8Array(10)
       for (let i = 0; ticks < 5 && i < 5_000_000; i++) await tree.put('k' + (i % 100), value)
       clearInterval(timer)
-      console.log(ticks)
+      // Two may have come in one turn.
+      console.log(ticks >= 5)
       await db.close()`)
-    expect(ended).toEqual({ exitCode: 0, signal: null, output: '5\n' })
+    expect(ended).toEqual({ exitCode: 0, signal: null, output: 'true\n' })
   })
 })
