@@ -103,6 +103,16 @@ describe('bars', () => {
     expect([bar.what, bar.reached]).toEqual(['× sqlite', true])
   })
 
+  test('of memory go by what holt itself has on disk, and only for many keys', () => {
+    const disk = finding('diskBytes', { holt: [amount(100)] }, 'amount')
+    const row = finding('residentBytes', { holt: [amount(120)], lmdb: [amount(50)] }, 'amount')
+    expect(barsOf(row, judged(20_000, row, disk))).toEqual([])
+    expect(barsOf(row, judged(500_000, row, disk))).toEqual([
+      { what: '× own bytes on disk', wanted: '≤ 1.3', value: 1.2, reached: true },
+    ])
+    expect(barsOf(row, judged(500_000, row))).toEqual([])
+  })
+
   test('need figures', () => {
     const row = finding('get', { holt: figures(10), lmdb: 'not installed' })
     expect(barsOf(row, judged(20_000, row))).toEqual([])

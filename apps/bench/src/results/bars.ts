@@ -64,6 +64,13 @@ export function barsOf(finding: Finding, { ours, rivals, keyCount, findings }: J
   if (name === 'diskBytes') return against(B_TREES, 1)
   if (name === 'openWarm') return [atMost('ms', value, 2), ...against(['sqlite'], 1)]
   if (name === 'openEvicted') return against(['lmdb'], 1)
+  if (name === 'residentBytes') {
+    const files = findings.find((other) => other.name === 'diskBytes')
+    const disk = files === undefined ? undefined : figuresOf(files, ours)
+    return disk === undefined
+      ? []
+      : [atMost('× own bytes on disk', value / medianFigure(disk, 'amount'), 1.3)]
+  }
   return []
 }
 

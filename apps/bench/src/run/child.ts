@@ -12,6 +12,7 @@ import { makeWorkload, type Workload } from '../workloads/workload.js'
 import { allocatedBytes } from './files.js'
 import { probeDevice } from './probe.js'
 import type { Answer, OpenRequest, RequestKind, Requests } from './protocol.js'
+import { residentBytes } from './resident.js'
 import { measureStall } from './stall.js'
 import { takeTurn, timed } from './timing.js'
 
@@ -51,14 +52,6 @@ async function warmUp(request: OpenRequest, workload: Workload): Promise<void> {
 function loadModules({ store }: OpenRequest): void {
   const { rivalPackage } = storeKind(store)
   if (rivalPackage !== undefined) requireRival(rivalPackage)
-}
-
-/** Collects, and lets the collector return memory to the system, which it does in its own time. */
-async function giveBackGarbage(): Promise<void> {
-  for (let round = 0; round < 5; round++) {
-    globalThis.gc?.()
-    await new Promise((resolve) => setTimeout(resolve, 100))
-  }
 }
 
 const HANDLERS: {
@@ -135,14 +128,13 @@ const HANDLERS: {
   async readAll(request) {
     const { keys } = makeWorkload(request.workload)
     loadModules(request)
-    await giveBackGarbage()
-    const before = process.memoryUsage.rss()
+    const beforeBytes = await residentBytes()
     const store = await openStore(request)
     for (const key of keys) if ((await store.get(key)) === undefined) throw new Error(`${key} is lost`)
-    await giveBackGarbage()
-    const residentBytes = process.memoryUsage.rss() - before
+    const grownBytes = (await residentBytes()) - beforeBytes
     await store.close()
-    return { residentBytes }
+    // The keys are held until here, so that they count neither before nor after.
+    return { residentBytes: grownBytes, keyCount: keys.length }
   },
 
   probe: probeDevice,

@@ -273,12 +273,12 @@ async function measureFiles(
     }
   }
   say('resident bytes')
-  for (const { kind, request, opened } of taking) {
+  for (const { kind, request } of taking) {
     if (!kind.isPersistent) continue
     const contestant = place.start(kind.name)
     const read = await attempt(kind.name, failures, () => contestant.ask('readAll', request))
     await place.end(contestant)
-    if (read !== undefined) add(resident, kind.name, amount(read.residentBytes / opened.keyCount))
+    if (read !== undefined) add(resident, kind.name, amount(read.residentBytes / read.keyCount))
   }
   const row = (name: string, title: string, unit: string, byStore: Rows): Finding => ({
     ...{ name, title, unit, byStore },

@@ -43,7 +43,10 @@ export interface Requests {
   /** Opens what another process has closed, and reads a key. */
   readonly reopen: { readonly request: ReopenRequest; readonly answer: { readonly openMs: number } }
   /** The same, and reads every key: what the process grows by. */
-  readonly readAll: { readonly request: OpenRequest; readonly answer: { readonly residentBytes: number } }
+  readonly readAll: {
+    readonly request: OpenRequest
+    readonly answer: { readonly residentBytes: number; readonly keyCount: number }
+  }
   /** Syncs blocks to a file by hand: what the device takes, whatever the engine. */
   readonly probe: { readonly request: ProbeRequest; readonly answer: Timing }
 }
