@@ -119,6 +119,11 @@ describe('bars', () => {
   })
 })
 
+test('a remark stands below the table with its row and store', () => {
+  const row = { ...finding('get', { holt: figures(1) }), remarks: new Map([['holt', 'was lucky']]) }
+  expect(renderReport({ ...report, findings: [row] })).toContain(`\n- ${row.title}: was lucky (holt)\n`)
+})
+
 describe('the baseline', () => {
   const before = { get: { lmdb: 2, sqlite: 4 }, put: { lmdb: 3 } }
 

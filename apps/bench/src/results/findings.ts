@@ -11,6 +11,8 @@ export interface Finding {
   readonly measure: Measure
   /** By store: a figure for each round, or why there is none. */
   readonly byStore: ReadonlyMap<string, readonly Figure[] | string>
+  /** What there is to say of the figures, by store. */
+  readonly remarks?: ReadonlyMap<string, string>
 }
 
 /** What a round of one store came to, in the unit of its row: the smaller the better. */

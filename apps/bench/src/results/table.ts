@@ -87,7 +87,7 @@ function renderRow({ finding, best, bars }: ReportRow, stores: readonly string[]
 /** Why stores are missing: once for a store that is missing in all rows, else row by row, with those who say the same together. */
 function notesOf(findings: readonly Finding[]): readonly string[] {
   const notes = new Set<string>()
-  for (const { title, byStore } of findings) {
+  for (const { title, byStore, remarks = [] } of findings) {
     const storesByReason = new Map<string, string[]>()
     for (const [store, reason] of byStore) {
       // What most engines lack needs no words.
@@ -96,6 +96,7 @@ function notesOf(findings: readonly Finding[]): readonly string[] {
       else storesByReason.set(reason, [...(storesByReason.get(reason) ?? []), store])
     }
     for (const [reason, stores] of storesByReason) notes.add(`- ${title}: ${reason} (${stores.join(', ')})`)
+    for (const [store, remark] of remarks) notes.add(`- ${title}: ${remark} (${store})`)
     const device = byStore.get(DEVICE)
     if (device !== undefined && typeof device !== 'string')
       notes.add(

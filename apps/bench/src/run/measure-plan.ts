@@ -7,7 +7,7 @@ import type { Contestant } from './contestant.js'
 import { DEVICE } from './device.js'
 import { evictFiles } from './files.js'
 import type { Plan } from './plan.js'
-import type { OpenRequest, Opened } from './protocol.js'
+import type { OpenRequest, Opened, Stall } from './protocol.js'
 import { MOST_LENGTHS } from './timing.js'
 import type { Workplace } from './workplace.js'
 
@@ -215,6 +215,7 @@ async function measureStalls(
 ): Promise<readonly Finding[]> {
   const p999 = rowsFor(plan.stores, failures)
   const worst = rowsFor(plan.stores, failures)
+  const remarks = new Map<string, string>()
   say('stall of the event loop')
   for (const { kind, contestant } of taking) {
     if (!kind.isPersistent) continue
@@ -225,6 +226,7 @@ async function measureStalls(
     const above = (loaded: number, control: number): Figure => amount(Math.max(0, loaded - control))
     add(p999, kind.name, above(stall.loaded.p999, stall.control.p999))
     add(worst, kind.name, above(stall.loaded.worst, stall.control.worst))
+    remarks.set(kind.name, describeWorst(stall))
   }
   const row = (name: string, title: string, byStore: Rows): Finding => ({
     ...{ name, title, byStore },
@@ -232,8 +234,19 @@ async function measureStalls(
   })
   return [
     row('stallP999', 'stall of the event loop above a control loop, p99.9', p999),
-    row('stallWorst', 'the same, worst', worst),
+    { ...row('stallWorst', 'the same, worst', worst), remarks },
   ]
+}
+
+function describeWorst({ loaded, control }: Stall): string {
+  const ms = (value: number): string => `${value.toFixed(1)} ms`
+  const { atMs, ranMs, stoodStillMs, waitedMs, collectedMs } = loaded.worstTurn
+  return (
+    `the longest of ${String(loaded.turns)} turns, ${(atMs / 1_000).toFixed(1)} s after the first, ran ${ms(ranMs)} ` +
+    `and stood still ${ms(stoodStillMs)}; ` +
+    `besides it waited ${ms(waitedMs)} for a processor; for ${ms(collectedMs)} of all this the collector was at work; ` +
+    `the control's longest was ${ms(control.worst)}`
+  )
 }
 
 async function measureFiles(

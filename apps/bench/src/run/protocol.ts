@@ -28,6 +28,21 @@ export interface TurnLengths {
   readonly p999: number
   readonly worst: number
   readonly turns: number
+  readonly worstTurn: WorstTurn
+}
+
+/** What the longest turn was made of. */
+export interface WorstTurn {
+  /** When it began, in the loop. */
+  readonly atMs: number
+  /** The thread's own CPU time. */
+  readonly ranMs: number
+  /** It neither ran nor could have: it waited for the disk, for a lock, for another thread. */
+  readonly stoodStillMs: number
+  /** No processor was free; not counted in the turn's length. */
+  readonly waitedMs: number
+  /** The collector of garbage was at work, running or standing still or waiting. */
+  readonly collectedMs: number
 }
 
 export interface Requests {
