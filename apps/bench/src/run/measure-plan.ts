@@ -240,10 +240,10 @@ async function measureStalls(
 
 function describeWorst({ loaded, control }: Stall): string {
   const ms = (value: number): string => `${value.toFixed(1)} ms`
-  const { atMs, ranMs, stoodStillMs, waitedMs, collectedMs } = loaded.worstTurn
+  const { atMs, ranMs, stoodStillMs, switches, waitedMs, collectedMs } = loaded.worstTurn
   return (
     `the longest of ${String(loaded.turns)} turns, ${(atMs / 1_000).toFixed(1)} s after the first, ran ${ms(ranMs)} ` +
-    `and stood still ${ms(stoodStillMs)}; ` +
+    `and stood still ${ms(stoodStillMs)}, put on a processor ${String(switches)} times; ` +
     `besides it waited ${ms(waitedMs)} for a processor; for ${ms(collectedMs)} of all this the collector was at work; ` +
     `the control's longest was ${ms(control.worst)}`
   )

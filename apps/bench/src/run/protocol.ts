@@ -39,6 +39,8 @@ export interface WorstTurn {
   readonly ranMs: number
   /** It neither ran nor could have: it waited for the disk, for a lock, for another thread. */
   readonly stoodStillMs: number
+  /** How often it was given a processor. With none it never gave one up: what stood still then was the whole virtual processor. */
+  readonly switches: number
   /** No processor was free; not counted in the turn's length. */
   readonly waitedMs: number
   /** The collector of garbage was at work, running or standing still or waiting. */

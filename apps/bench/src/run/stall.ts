@@ -35,7 +35,8 @@ export async function measureStall(session: Session, lengthMs: number): Promise<
 
 /**
  * A turn lasts from one reading of the clock to the next, less the time in which other programs had the processor. Of what
- * remains the thread ran, or it stood still: for the disk, for a lock of the system's, for the collector's other threads.
+ * remains the thread ran, or it stood still: for the disk, for a lock of the system's, for the collector's other threads, or
+ * because the host of a virtual machine had taken its processor away.
  */
 async function turnsOf(lengthMs: number, work: (elapsedMs: number) => Promise<void>): Promise<TurnLengths> {
   const clock = new ThreadClock()
@@ -66,6 +67,7 @@ async function turnsOf(lengthMs: number, work: (elapsedMs: number) => Promise<vo
     ...turnLengths(lengths),
     worstTurn: {
       ...{ atMs: first.wallMs - startedMs, ranMs, stoodStillMs: worstMs - ranMs },
+      switches: last.switches - first.switches,
       ...{ waitedMs: last.waitedMs - first.waitedMs, collectedMs },
     },
   }

@@ -6,6 +6,8 @@ export interface Instant {
   readonly cpuMs: number
   /** How long the thread could have run and no processor was free; 0 where the system does not tell. */
   readonly waitedMs: number
+  /** How often the thread was given a processor: it grows when the thread was taken off one, or gave it up. 0 likewise. */
+  readonly switches: number
 }
 
 /**
@@ -28,10 +30,10 @@ export class ThreadClock {
     // The kernel brings a running thread's time up to date when it is asked for that of the process.
     const { user, system } = process.cpuUsage()
     const wallMs = performance.now()
-    if (this.#file === undefined) return { wallMs, cpuMs: (user + system) / 1_000, waitedMs: 0 }
+    if (this.#file === undefined) return { wallMs, cpuMs: (user + system) / 1_000, waitedMs: 0, switches: 0 }
     const length = readSync(this.#file, this.#bytes, 0, this.#bytes.length, 0)
-    const [ran, waited] = this.#bytes.toString('latin1', 0, length).split(' ')
-    return { wallMs, cpuMs: Number(ran) / 1e6, waitedMs: Number(waited) / 1e6 }
+    const [ran, waited, switches] = this.#bytes.toString('latin1', 0, length).split(' ')
+    return { wallMs, cpuMs: Number(ran) / 1e6, waitedMs: Number(waited) / 1e6, switches: Number(switches) }
   }
 
   close(): void {
