@@ -1,21 +1,16 @@
 /** A bulk load beside the same entries put a thousand at a time, both until they are part of a durable image. */
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import { describeMachine, renderMachine } from '../io/machine.js'
-import { atLeast, formatNumber, type GroupResult, renderGroup, type ResultRow } from '../io/result.js'
+import { atLeast, formatNumber, type GroupResult, type ResultRow } from '../io/result.js'
 import { cpuMicrosEach, medianOf, medianRatio, type Turn } from '../io/rounds.js'
 import type { Answer } from './child.js'
 import { WAYS } from './ways.js'
+import { type GroupRunOptions, runGroups } from '../run/group-run.js'
 
-export interface BulkBenchOptions {
+export interface BulkBenchOptions extends GroupRunOptions {
   readonly keys: readonly number[]
   readonly rounds: number
-  readonly directory?: string
-  readonly json?: boolean
 }
 
 /** Beside what was built of this file. */
@@ -23,24 +18,9 @@ const CHILD = fileURLToPath(new URL('./bulk-child.js', import.meta.url))
 
 /** Prints a table for each number of keys. */
 export async function benchBulk(options: BulkBenchOptions): Promise<void> {
-  const machine = renderMachine(describeMachine(options.directory ?? tmpdir()))
-  process.stderr.write(`bulk: ${machine}\n`)
-  const groups: GroupResult[] = []
-  for (const keyCount of options.keys) {
-    const directory = mkdtempSync(join(options.directory ?? tmpdir(), 'holt-bench-'))
-    const remove = (): void => {
-      rmSync(directory, { recursive: true, force: true })
-    }
-    process.once('exit', remove)
-    try {
-      groups.push(tableOf(keyCount, await measureAt(directory, keyCount, options.rounds)))
-    } finally {
-      process.off('exit', remove)
-      remove()
-    }
-  }
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ machine, groups }, undefined, 2)}\n`)
-  else process.stdout.write(`${machine}\n\n${groups.map(renderGroup).join('\n')}\n`)
+  await runGroups('bulk', options, options.keys, async (directory, keyCount) => [
+    tableOf(keyCount, await measureAt(directory, keyCount, options.rounds)),
+  ])
 }
 
 /** The turns of every way, in the order of {@link WAYS}, each in a process of its own. */

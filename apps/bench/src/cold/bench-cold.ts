@@ -1,25 +1,20 @@
 /** What lookups read from a store that hardly fits the cache: pages by kind of key, asked for cold and in a row. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 
 import { type Db, open, type Tree } from 'holt'
 
-import { describeMachine, renderMachine } from '../io/machine.js'
-import { formatNumber, type GroupResult, renderGroup, type ResultRow } from '../io/result.js'
+import { formatNumber, type GroupResult, type ResultRow } from '../io/result.js'
 import { randomBelow, shuffledIndexes } from '../workloads/shuffle.js'
 import { makeWorkload, type WorkloadName } from '../workloads/workload.js'
 import { neighboursOf } from './neighbours.js'
+import { type GroupRunOptions, runGroups } from '../run/group-run.js'
 
-export interface ColdBenchOptions {
+export interface ColdBenchOptions extends GroupRunOptions {
   readonly keys: readonly number[]
   readonly workload: readonly WorkloadName[]
   readonly root: string
   readonly lookups: number
   readonly openings: number
-  readonly directory?: string
-  readonly json?: boolean
 }
 
 type ObjectTree = Tree<string, Uint8Array>
@@ -54,26 +49,10 @@ const SETTLE_MS = 1_000
 
 /** Prints a table for each workload and number of keys. Throws when an answer is wrong. */
 export async function benchCold(options: ColdBenchOptions): Promise<void> {
-  const machine = renderMachine(describeMachine(options.directory ?? tmpdir()))
-  process.stderr.write(`cold: ${machine}\n`)
-  const groups: GroupResult[] = []
-  for (const name of options.workload) {
-    for (const keyCount of options.keys) {
-      const directory = mkdtempSync(join(options.directory ?? tmpdir(), 'holt-bench-'))
-      const remove = (): void => {
-        rmSync(directory, { recursive: true, force: true })
-      }
-      process.once('exit', remove)
-      try {
-        groups.push(...(await measureAt(directory, name, keyCount, options)))
-      } finally {
-        process.off('exit', remove)
-        remove()
-      }
-    }
-  }
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ machine, groups }, undefined, 2)}\n`)
-  else process.stdout.write(`${machine}\n\n${groups.map(renderGroup).join('\n')}\n`)
+  const parts = options.workload.flatMap((name) => options.keys.map((keyCount) => ({ name, keyCount })))
+  await runGroups('cold', options, parts, (directory, { name, keyCount }) =>
+    measureAt(directory, name, keyCount, options),
+  )
 }
 
 async function measureAt(

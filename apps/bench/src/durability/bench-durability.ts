@@ -1,23 +1,18 @@
 /** What durability costs: the journal a put, checkpoints a writer under full load, and recovery its replay. */
 import { type ChildProcess, fork } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import { describeMachine, renderMachine } from '../io/machine.js'
-import { atLeast, atMost, formatNumber, type GroupResult, renderGroup, type ResultRow } from '../io/result.js'
+import { atLeast, atMost, formatNumber, type GroupResult, type ResultRow } from '../io/result.js'
 import { medianOf } from '../io/rounds.js'
 import type { Answer, Replay } from './child.js'
 import { LOAD_SCENES, PUT_SCENES, type Scene, type WriterTurn } from './scenes.js'
+import { type GroupRunOptions, runGroups } from '../run/group-run.js'
 
-export interface DurabilityBenchOptions {
+export interface DurabilityBenchOptions extends GroupRunOptions {
   readonly keys: number
   readonly rounds: number
   readonly seconds: number
-  readonly directory?: string
-  readonly json?: boolean
-  readonly check?: boolean
 }
 
 /** Beside what was built of this file. */
@@ -32,31 +27,14 @@ const LEAST_RECORDS_PER_SECOND = 500_000
 
 /** Prints three tables. */
 export async function benchDurability(options: DurabilityBenchOptions): Promise<void> {
-  const parent = options.directory ?? tmpdir()
-  const machine = renderMachine(describeMachine(parent))
-  process.stderr.write(`durability: ${machine}\n`)
-  const directory = mkdtempSync(join(parent, 'holt-bench-'))
-  const remove = (): void => {
-    rmSync(directory, { recursive: true, force: true })
-  }
-  process.once('exit', remove)
-  try {
-    const groups = [
-      putTable(await takeTurns(directory, PUT_SCENES, PUT_KEYS, options.rounds, PUT_TURN_MS)),
-      loadTable(
-        options.keys,
-        await takeTurns(directory, LOAD_SCENES, options.keys, options.rounds, options.seconds * 1_000),
-      ),
-      replayTable(await replays(join(directory, 'killed'), options.keys, options.rounds)),
-    ]
-    if (options.json === true) process.stdout.write(`${JSON.stringify({ machine, groups }, undefined, 2)}\n`)
-    else process.stdout.write(`${machine}\n\n${groups.map(renderGroup).join('\n')}\n`)
-    const missed = groups.some(({ rows }) => rows.some(({ bars }) => bars.some(({ reached }) => !reached)))
-    if (options.check === true && missed) process.exitCode = 1
-  } finally {
-    process.off('exit', remove)
-    remove()
-  }
+  await runGroups('durability', options, [options.keys], async (directory, keyCount) => [
+    putTable(await takeTurns(directory, PUT_SCENES, PUT_KEYS, options.rounds, PUT_TURN_MS)),
+    loadTable(
+      keyCount,
+      await takeTurns(directory, LOAD_SCENES, keyCount, options.rounds, options.seconds * 1_000),
+    ),
+    replayTable(await replays(join(directory, 'killed'), keyCount, options.rounds)),
+  ])
 }
 
 /** The turns of every scene, each in a process and a store of its own, one after the other in changing order. */

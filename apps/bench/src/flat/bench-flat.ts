@@ -1,22 +1,17 @@
 /** Calls whose cost must not depend on how many keys lie below a prefix, measured with a thousand, and with many more. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 
 import { type Db, open, type Tree } from 'holt'
 
-import { describeMachine, renderMachine } from '../io/machine.js'
-import { atMost, formatNumber, type GroupResult, renderGroup, type ResultRow } from '../io/result.js'
+import { atMost, formatNumber, type GroupResult, type ResultRow } from '../io/result.js'
 import { type Distribution, distributionOf } from './distribution.js'
 import { ThreadClock } from '../run/thread-clock.js'
+import { type GroupRunOptions, runGroups } from '../run/group-run.js'
 
-export interface FlatBenchOptions {
+export interface FlatBenchOptions extends GroupRunOptions {
   readonly large?: boolean
   readonly keys?: readonly number[]
   readonly repetitions: number
-  readonly directory?: string
-  readonly json?: boolean
 }
 
 const KEY_COUNTS = [1_000, 100_000]
@@ -44,25 +39,9 @@ interface Measured {
 /** Prints a table for each number of keys. */
 export async function benchFlat(options: FlatBenchOptions): Promise<void> {
   const counts = options.keys ?? (options.large === true ? [...KEY_COUNTS, ...LARGE_KEY_COUNTS] : KEY_COUNTS)
-  const machine = renderMachine(describeMachine(options.directory ?? tmpdir()))
-  process.stderr.write(`flat: ${machine}\n`)
-  const groups: GroupResult[] = []
-  for (const keyCount of counts) {
-    const directory = mkdtempSync(join(options.directory ?? tmpdir(), 'holt-bench-'))
-    const remove = (): void => {
-      rmSync(directory, { recursive: true, force: true })
-    }
-    process.once('exit', remove)
-    try {
-      const measured = await measureAt(directory, keyCount, options.repetitions)
-      groups.push(tableOf(keyCount, measured))
-    } finally {
-      process.off('exit', remove)
-      remove()
-    }
-  }
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ machine, groups }, undefined, 2)}\n`)
-  else process.stdout.write(`${machine}\n\n${groups.map(renderGroup).join('\n')}\n`)
+  await runGroups('flat', options, counts, async (directory, keyCount) => [
+    tableOf(keyCount, await measureAt(directory, keyCount, options.repetitions)),
+  ])
 }
 
 async function measureAt(

@@ -1,12 +1,8 @@
 /** Threads that read one tree in shared memory: what two of them do against one. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 
 import { open, type Tree } from 'holt'
 
-import { describeMachine, renderMachine } from '../io/machine.js'
-import { atLeast, type GroupResult, renderGroup, type ResultRow } from '../io/result.js'
+import { atLeast, type GroupResult, type ResultRow } from '../io/result.js'
 import { medianOf } from '../io/rounds.js'
 import { objectStoreKeys } from '../workloads/object-store.js'
 import { shuffledIndexes } from '../workloads/shuffle.js'
@@ -14,15 +10,13 @@ import { fillValue, VALUE_BYTES } from './own-value.js'
 import { PacedWriter } from './paced-writer.js'
 import { type ReaderTurn, READ_NAMES, type ReadName, TREE_NAME } from './reader-messages.js'
 import { ReaderThread } from './reader-thread.js'
+import { type GroupRunOptions, runGroups } from '../run/group-run.js'
 
-export interface SharedBenchOptions {
+export interface SharedBenchOptions extends GroupRunOptions {
   readonly keys: readonly number[]
   readonly seconds: number
   readonly rounds: number
   readonly writes: number
-  readonly directory?: string
-  readonly json?: boolean
-  readonly check?: boolean
 }
 
 const READERS = 2
@@ -42,27 +36,9 @@ interface Round {
 
 /** Prints a table for each number of keys. Throws when a thread read what cannot be. */
 export async function benchShared(options: SharedBenchOptions): Promise<void> {
-  const parent = options.directory ?? tmpdir()
-  const machine = renderMachine(describeMachine(parent))
-  process.stderr.write(`shared: ${machine}\n`)
-  const groups: GroupResult[] = []
-  for (const keyCount of options.keys) {
-    const directory = mkdtempSync(join(parent, 'holt-bench-'))
-    const remove = (): void => {
-      rmSync(directory, { recursive: true, force: true })
-    }
-    process.once('exit', remove)
-    try {
-      groups.push(await measureAt(directory, keyCount, options))
-    } finally {
-      process.off('exit', remove)
-      remove()
-    }
-  }
-  if (options.json === true) process.stdout.write(`${JSON.stringify({ machine, groups }, undefined, 2)}\n`)
-  else process.stdout.write(`${machine}\n\n${groups.map(renderGroup).join('\n')}\n`)
-  const isMissed = groups.some(({ rows }) => rows.some(({ bars }) => bars.some(({ reached }) => !reached)))
-  if (options.check === true && isMissed) process.exitCode = 1
+  await runGroups('shared', options, options.keys, async (directory, keyCount) => [
+    await measureAt(directory, keyCount, options),
+  ])
 }
 
 async function measureAt(
