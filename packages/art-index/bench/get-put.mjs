@@ -1,36 +1,7 @@
 // Prints ns per operation of the index alone, over frames that are all resident. By hand, after a build:
 //   npx tsup && node bench/get-put.mjs [keys …]
-import { Slab } from '@holt/blob-buf-pool'
 import { ArtIndex } from '../dist/index.js'
-
-/** The least frame source: everything resident. */
-class ResidentFrames {
-  constructor(frames) {
-    this.slab = Slab.create({ frameCount: frames })
-    this.pageTable = new Int32Array(frames + 2)
-    this.residency = new Int32Array(1)
-    this.highest = 0
-    this.free_ = []
-  }
-  fault(id) {
-    throw new Error(`blob ${id} is not resident`)
-  }
-  writable(id) {
-    return this.pageTable[id]
-  }
-  allocate() {
-    const id = this.free_.pop() ?? ++this.highest
-    const slot = this.slab.lease()
-    this.slab.bytes(slot).fill(0, 640, 4096)
-    this.pageTable[id] = slot
-    return id
-  }
-  free(id) {
-    this.slab.release(this.pageTable[id])
-    this.pageTable[id] = 0
-    this.free_.push(id)
-  }
-}
+import { ResidentFrames } from './resident-frames.mjs'
 
 function objectKey(i) {
   const bucket = String(i % 16).padStart(2, '0')

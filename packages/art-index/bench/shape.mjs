@@ -1,39 +1,8 @@
 // Prints per shape of load: frames, fill, depth, bytes per key after the load and after compaction, and what a put that
 // divides a frame costs. By hand, after a build:
 //   npx tsup && node bench/shape.mjs [keys] [shape …]
-import { Slab } from '@holt/blob-buf-pool'
 import * as art from '../dist/index.js'
-
-/** The least frame source: everything resident. Counts allocations, so that a put that divided a frame is recognised. */
-class ResidentFrames {
-  constructor(frames) {
-    this.slab = Slab.create({ frameCount: frames })
-    this.pageTable = new Int32Array(frames + 2)
-    this.residency = new Int32Array(1)
-    this.highest = 0
-    this.allocations = 0
-    this.idle = []
-  }
-  fault(id) {
-    throw new Error(`blob ${id} is not resident`)
-  }
-  writable(id) {
-    return this.pageTable[id]
-  }
-  allocate() {
-    this.allocations++
-    const id = this.idle.pop() ?? ++this.highest
-    const slot = this.slab.lease()
-    this.slab.bytes(slot).fill(0, 0, 4096)
-    this.pageTable[id] = slot
-    return id
-  }
-  free(id) {
-    this.slab.release(this.pageTable[id])
-    this.pageTable[id] = 0
-    this.idle.push(id)
-  }
-}
+import { ResidentFrames } from './resident-frames.mjs'
 
 function generator(seed) {
   let state = seed | 0
