@@ -10,6 +10,7 @@ export class ResidentFrames {
     this.slab = Slab.create({ frameCount: frames })
     this.pageTable = new Int32Array(frames + 2)
     this.residency = new Int32Array(1)
+    this.recency = new Int32Array(frames + 2)
   }
 
   fault(id) {
