@@ -86,5 +86,5 @@ for (const count of process.argv.length > 2 ? process.argv.slice(2).map(Number) 
   measure('delete', keys, (key) => index.delete(encode(key)), 1)
   const sorted = keys.sort()
   measure('new key, sorted', sorted, (key) => index.put(encode(key), value, 0, 60, ++version), 1)
-  console.log(`  ${'frames'.padEnd(28)} ${String(source.highest - source.free_.length).padStart(6)}`)
+  console.log(`  ${'frames'.padEnd(28)} ${String(source.count).padStart(6)}`)
 }

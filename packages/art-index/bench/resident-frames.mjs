@@ -13,6 +13,11 @@ export class ResidentFrames {
     this.recency = new Int32Array(frames + 2)
   }
 
+  /** Frames in use. */
+  get count() {
+    return this.highest - this.#idle.length
+  }
+
   fault(id) {
     throw new Error(`blob ${id} is not resident`)
   }
