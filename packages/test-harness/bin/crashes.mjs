@@ -9,7 +9,6 @@ import { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } f
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 
 import { runCrashSeed, shortHistories, shrinkCrashSeed } from '../dist/index.js'
 
@@ -34,17 +33,14 @@ if (values.folder === undefined || ![place, step, firstSeed].every(Number.isInte
   )
   process.exit(2)
 }
+const POWER_LOSSES_PER_CALL = 6
 const progressPath = join(values.folder, `crashes-${place}.json`)
 const imagesPath = join(values.folder, `images-${place}.bin`)
 
-// The collector does not see what shared memory weighs: without being asked it would let thousands of slabs pile up.
-setFlagsFromString('--expose-gc')
-const collectGarbage = runInNewContext('gc')
-const IMAGES_A_COLLECTION = 64
-let looked = 0
-const afterImage = () => {
-  if (++looked % IMAGES_A_COLLECTION === 0) collectGarbage()
-}
+// Between two images nothing of the engine is alive: without these V8 forgets what it has learned of its code each time it
+// collects, and compiles it anew. (What memory is given back by is in campaign.mjs, since it must be said at the start.)
+setFlagsFromString('--retain-maps-for-n-gc=1000000')
+setFlagsFromString('--no-flush-bytecode')
 
 const progress = existsSync(progressPath)
   ? JSON.parse(readFileSync(progressPath, 'utf8'))
@@ -80,8 +76,11 @@ function save() {
   renameSync(`${progressPath}.new`, progressPath)
 }
 
+/** The history that is being played, unless it is the seed's. */
+let current
 async function play(seed, history) {
-  const report = await runCrashSeed(seed, history, afterImage)
+  current = history
+  const report = await runCrashSeed(seed, history, POWER_LOSSES_PER_CALL)
   const hashes = Buffer.concat(report.images.map((hash) => Buffer.from(hash, 'base64').subarray(0, 8)))
   appendFileSync(imagesPath, hashes)
   progress.histories++
@@ -115,8 +114,11 @@ try {
   process.exit(isStopping ? 130 : 0)
 } catch (error) {
   console.error(error)
-  console.error('looking for a shorter history …')
-  const shortest = await shrinkCrashSeed(seed).catch((failure) => String(failure))
-  if (shortest !== undefined) console.error(shortest)
+  if (current !== undefined) console.error(JSON.stringify(current))
+  else {
+    console.error('looking for a shorter history …')
+    const shortest = await shrinkCrashSeed(seed, POWER_LOSSES_PER_CALL).catch((failure) => String(failure))
+    if (shortest !== undefined) console.error(shortest)
+  }
   process.exit(1)
 }

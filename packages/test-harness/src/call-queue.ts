@@ -51,6 +51,7 @@ export class CallQueue<Call extends PendingCall> {
     }
     // A pause lets everything else that is ready in the process go first.
     if (this.#reorder?.chance(0.3) === true) setImmediate(turn)
-    else queueMicrotask(turn)
+    // Half the price of `queueMicrotask`, in the same queue.
+    else void Promise.resolve().then(turn)
   }
 }

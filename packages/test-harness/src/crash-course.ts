@@ -18,17 +18,17 @@ const PATH = '/home/db'
 /** Long enough for a sync, a checkpoint and a merge to begin by themselves. */
 const REST_MS = 8_000
 const REST_TURNS = 80
+/** Calls that change nothing: no image is taken before them. */
+const UNCHANGING = new Set(['read', 'stat', 'list'])
 
 export interface CrashCourseOptions {
   readonly seed: number
   /** Disks after a power loss that are looked at for each call, beside the one that a killed process leaves. Default 3. */
-  readonly powerLossesPerCall?: number
+  readonly powerLossesPerCall?: number | undefined
   /** Syncs that do nothing: such a disk must be found out. */
   readonly lyingSyncs?: boolean
-  /** Whether the images are opened and compared, or only counted. Default true. */
+  /** False: only the life is played, and no image is taken. Default true. */
   readonly look?: boolean
-  /** Called when an image has been looked at: whoever plays many has the collector called now and then. */
-  readonly afterImage?: (() => void) | undefined
 }
 
 export interface CrashCourseReport {
@@ -38,7 +38,7 @@ export interface CrashCourseReport {
   readonly images: readonly string[]
   /** Of the images, those in which the opening itself was crashed once more. */
   readonly crashedTwice: number
-  /** The same for the same history and seed. */
+  /** A hash of all calls to the disk and of what each life left there: the same for the same history and seed. */
   readonly trace: string
   readonly segmentSwitches: number
   readonly checkpoints: number
@@ -86,7 +86,9 @@ class Course {
   readonly #random: SeededRandom
   readonly #disk: SimDisk
   readonly #states = new CrashStates()
+  /** Those that were not looked at yet, by digest; and the digests of all. */
   readonly #images = new Map<string, Image>()
+  readonly #digests: string[] = []
   readonly #trace = createHash('sha1')
   readonly #segments = new Set<string>()
   #calls = 0
@@ -109,7 +111,7 @@ class Course {
   report(crashedTwice: number): CrashCourseReport {
     return {
       calls: this.#calls,
-      images: [...this.#images.keys()],
+      images: this.#digests,
       crashedTwice,
       trace: this.#trace.digest('hex'),
       segmentSwitches: Math.max(0, this.#segments.size - 1),
@@ -147,6 +149,7 @@ class Course {
   async #close(db: Db): Promise<void> {
     this.#merges += db.stats().compaction.steps
     await db.close()
+    this.#trace.update(this.#disk.digest())
     this.#stable = this.#acknowledged
   }
 
@@ -172,7 +175,7 @@ class Course {
         const name = path.slice(path.lastIndexOf('/') + 1)
         if (/^journal-\d/.test(name)) this.#segments.add(name)
         this.#trace.update(`${operation} ${name}\n`)
-        if (operation === 'read' || operation === 'stat' || operation === 'list') return
+        if (this.#options.look === false || UNCHANGING.has(operation)) return
         this.#capture(`${operation} ${name}, call ${String(this.#calls)}, step ${String(this.#step)}`)
       },
     })
@@ -297,6 +300,7 @@ class Course {
     if (image === undefined) {
       image = { disk, moments: [], version: 0 }
       this.#images.set(digest, image)
+      this.#digests.push(digest)
     }
     const last = this.#states.newest
     const before = image.moments.at(-1)
@@ -307,14 +311,16 @@ class Course {
 
   async look(): Promise<number> {
     let crashedTwice = 0
-    for (const image of this.#images.values()) {
+    for (const [digest, image] of this.#images) {
       if (this.#random.chance(0.125)) {
         const isPowerLoss = this.#random.chance(0.5)
         const after = await this.#crashOpening(image.disk, isPowerLoss)
         await this.#lookAt(after ?? image.disk, image, after !== undefined && isPowerLoss)
         if (after !== undefined) crashedTwice++
       } else await this.#lookAt(image.disk, image, false)
-      this.#options.afterImage?.()
+      this.#images.delete(digest)
+      // All of it runs in one turn of the event loop otherwise, and what waits for the next one keeps every disk alive.
+      await new Promise((resolve) => setImmediate(resolve))
     }
     return crashedTwice
   }

@@ -43,6 +43,8 @@ export interface PowerLossStyle {
  */
 export class DiskState {
   readonly #files = new Map<number, SimFile>()
+  /** Of the files, those that are still another disk's: see {@link glance}. */
+  #borrowed: Set<number> | undefined
   readonly #directories = new Map<number, SimDirectory>()
   #operations: NameOperation[] = []
   #operationCount = 0
@@ -61,7 +63,10 @@ export class DiskState {
     const file = this.#files.get(inode)
     if (file === undefined)
       throw new HoltError('HOLT_INTERNAL', `the simulated disk has no file ${String(inode)}`)
-    return file
+    if (this.#borrowed?.delete(inode) !== true) return file
+    const own = file.clone()
+    this.#files.set(inode, own)
+    return own
   }
 
   get files(): Iterable<SimFile> {
@@ -213,8 +218,16 @@ export class DiskState {
 
   /** The same disk, page cache included, on its own from here on. */
   clone(): DiskState {
+    const copy = this.glance()
+    for (const inode of this.#files.keys()) copy.file(inode)
+    return copy
+  }
+
+  /** As {@link clone}, good until this disk changes: a file is copied when it is first asked for. */
+  glance(): DiskState {
     const copy = this.#bare()
-    for (const [inode, file] of this.#files) copy.#files.set(inode, file.clone())
+    copy.#borrowed = new Set(this.#files.keys())
+    for (const [inode, file] of this.#files) copy.#files.set(inode, file)
     for (const [inode, { number, present, stable }] of this.#directories) {
       copy.#directories.set(inode, { number, present: new Map(present), stable: new Map(stable) })
     }
@@ -360,18 +373,25 @@ function applyChanges(
   }
 }
 
+/** Few different paths are asked for, and each again and again. */
+const knownPaths = new Map<string, readonly string[]>()
+const MOST_KNOWN_PATHS = 1_000
+
 /** Relative paths begin at the root, too. */
-function components(path: string): string[] {
+function components(path: string): readonly string[] {
+  const known = knownPaths.get(path)
+  if (known !== undefined) return known
   const parts: string[] = []
   for (const part of path.split('/')) {
     if (part === '..') parts.pop()
     else if (part !== '' && part !== '.') parts.push(part)
   }
+  if (knownPaths.size >= MOST_KNOWN_PATHS) knownPaths.clear()
+  knownPaths.set(path, parts)
   return parts
 }
 
-function splitPath(path: string): { readonly parent: string[]; readonly name: string } {
+function splitPath(path: string): { readonly parent: readonly string[]; readonly name: string } {
   const parts = components(path)
-  const name = parts.pop() ?? ''
-  return { parent: parts, name }
+  return { parent: parts.slice(0, -1), name: parts.at(-1) ?? '' }
 }

@@ -5,7 +5,7 @@ import type { CrashOptions } from './crash-image.js'
 import { DiskState } from './disk-state.js'
 import { matchesPath } from './fault-rules.js'
 import { SeededRandom } from './seeded-random.js'
-import type { SimFile } from './sim-file.js'
+import { SIM_PAGE_BYTES, type SimFile } from './sim-file.js'
 import { SimIo } from './sim-io.js'
 import type { SimHost, SimProcessOptions } from './sim-io.js'
 
@@ -76,7 +76,7 @@ export class SimDisk {
   crashImage(crash: CrashOptions | number): SimDisk {
     const options = typeof crash === 'number' ? { seed: crash } : crash
     const random = new SeededRandom(options.seed)
-    const copy = this.#host.state.clone()
+    const copy = this.#host.state.glance()
     for (const io of this.#processes) if (!io.isKilled) io.tearOn(copy, random)
     const state = copy.afterPowerLoss(random, drawStyle(random, options))
     return new SimDisk({ seed: random.uint32() }, state)
@@ -134,13 +134,16 @@ export class SimDisk {
   /** A hash of all names and bytes that a process would find: another one for every other disk. */
   digest(): string {
     const { state } = this.#host
-    const hash = createHash('sha1')
-    for (const path of state.filePaths().sort()) {
+    let text = ''
+    for (const path of state.filePaths()) {
       const file = this.#file(path)
-      hash.update(`${path} ${String(file.sizeBytes)}\n`)
-      for (const [page, bytes] of file.pages()) hash.update(`${String(page)} ${pageDigest(bytes)}\n`)
+      text += `${path} ${String(file.sizeBytes)}\n`
+      for (const [page, bytes] of file.pages()) {
+        const digest = pageDigest(bytes)
+        if (digest !== ZERO_PAGE) text += `${String(page)} ${digest}\n`
+      }
     }
-    return hash.digest('base64')
+    return createHash('sha1').update(text).digest('base64')
   }
 
   /**
@@ -222,3 +225,5 @@ function pageDigest(bytes: Uint8Array): string {
   }
   return digest
 }
+
+const ZERO_PAGE = createHash('sha1').update(new Uint8Array(SIM_PAGE_BYTES)).digest('base64')

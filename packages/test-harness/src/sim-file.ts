@@ -47,8 +47,8 @@ interface MappedBytes {
 
 export class SimFile {
   readonly number: number
-  readonly #present: Page[] = []
-  readonly #stable: Page[] = []
+  #present: Page[] = []
+  #stable: Page[] = []
   /** Sizes since the last sync that covered one: the stable one first, the present one last. */
   #sizes: number[] = [0]
   /** Size events that syncs have made stable so far; `#sizes[0]` is that event. */
@@ -57,7 +57,9 @@ export class SimFile {
   readonly #candidates = new Map<number, Candidate[]>()
   /** Sectors that the kernel takes for clean after a failed sync, with the value it thinks it wrote. */
   readonly #failed = new Map<number, Uint8Array>()
-  readonly #allocated = new Set<number>()
+  /** Shared with copies of the file until one of them changes it. */
+  #allocated: Set<number> = new Set<number>()
+  #allocatedIsShared = false
   #mapped: MappedBytes | undefined
   /** Whether stores through a mapping may be among what is unsynced. */
   #mixable = false
@@ -107,10 +109,14 @@ export class SimFile {
     })
   }
 
-  /** Its present pages that are not all zeros, in order. */
-  *pages(): Generator<readonly [number: number, bytes: Uint8Array]> {
-    for (const [number, page] of this.#present.entries())
-      if (page !== undefined && !equalBytes(page, ZEROS)) yield [number, page]
+  /** Its present pages, in order; one that is left out is all zeros, and so may be one that is not. */
+  pages(): (readonly [number: number, bytes: Uint8Array])[] {
+    const pages: (readonly [number, Uint8Array])[] = []
+    for (let number = 0; number < this.#present.length; number++) {
+      const page = this.#present[number]
+      if (page !== undefined) pages.push([number, page])
+    }
+    return pages
   }
 
   /** Extends the file where the range reaches beyond its end. */
@@ -120,7 +126,7 @@ export class SimFile {
     this.#forgetFailures(offsetBytes, bytes.byteLength)
     if (this.#mapped) this.sample()
     forEachPage(offsetBytes, bytes.byteLength, (page, start, end, at) => {
-      this.#allocated.add(page)
+      this.#allocate(page)
       this.#writePage(page, start, bytes.subarray(at, at + end - start))
     })
     const endBytes = offsetBytes + bytes.byteLength
@@ -162,10 +168,26 @@ export class SimFile {
   allocate(offsetBytes: number, lengthBytes: number): void {
     if (lengthBytes === 0) return
     this.#changes++
-    for (let page = firstPage(offsetBytes); page < endPage(offsetBytes + lengthBytes); page++) {
-      this.#allocated.add(page)
-    }
+    for (let page = firstPage(offsetBytes); page < endPage(offsetBytes + lengthBytes); page++)
+      this.#allocate(page)
     if (offsetBytes + lengthBytes > this.sizeBytes) this.#sizes.push(offsetBytes + lengthBytes)
+  }
+
+  #allocate(page: number): void {
+    if (!this.#allocated.has(page)) this.#ownAllocated().add(page)
+  }
+
+  #ownAllocated(): Set<number> {
+    if (this.#allocatedIsShared) {
+      this.#allocated = new Set(this.#allocated)
+      this.#allocatedIsShared = false
+    }
+    return this.#allocated
+  }
+
+  #shareAllocated(): Set<number> {
+    this.#allocatedIsShared = true
+    return this.#allocated
   }
 
   /** Whether every page of the range has space. */
@@ -179,7 +201,8 @@ export class SimFile {
     if (endBytes > offsetBytes) this.write(offsetBytes, new Uint8Array(endBytes - offsetBytes))
     for (const page of this.#allocated) {
       const isWithin = page * SIM_PAGE_BYTES >= offsetBytes
-      if (isWithin && (page + 1) * SIM_PAGE_BYTES <= offsetBytes + lengthBytes) this.#allocated.delete(page)
+      if (isWithin && (page + 1) * SIM_PAGE_BYTES <= offsetBytes + lengthBytes)
+        this.#ownAllocated().delete(page)
     }
   }
 
@@ -197,7 +220,7 @@ export class SimFile {
         this.#dirtyPages.add(page)
       }
       for (const page of this.#allocated) {
-        if (page >= endPage(sizeBytes)) this.#allocated.delete(page)
+        if (page >= endPage(sizeBytes)) this.#ownAllocated().delete(page)
       }
       for (const sector of [...this.#candidates.keys(), ...this.#failed.keys()]) {
         if ((sector + 1) * SECTOR_BYTES <= sizeBytes) continue
@@ -452,9 +475,10 @@ export class SimFile {
     const copy = new SimFile(this.number)
     copy.#sizes = [...this.#sizes]
     copy.#sizeEventsBase = this.#sizeEventsBase
-    for (const page of this.#allocated) copy.#allocated.add(page)
-    copyPages(this.#present, copy.#present)
-    copyPages(this.#stable, copy.#stable)
+    copy.#allocated = this.#shareAllocated()
+    copy.#allocatedIsShared = true
+    copy.#present = this.#present.slice()
+    copy.#stable = this.#stable.slice()
     for (const page of this.#dirtyPages) copy.#dirtyPages.add(page)
     for (const [sector, kept] of this.#candidates) copy.#candidates.set(sector, [...kept])
     for (const [sector, bytes] of this.#failed) copy.#failed.set(sector, bytes)
@@ -483,11 +507,11 @@ export class SimFile {
     while (event < this.#sizes.length - 1 && random.chance(Math.sqrt(keep))) event++
     const sizeBytes = this.#sizes[event] ?? 0
     const lostFrom = Math.min(Infinity, ...this.#sizes.slice(event + 1))
-    const base: Page[] = []
-    copyPages(this.#stable, base)
+    // What a page was before its sectors are drawn: read from here, written to `after`.
+    const base = this.#stable.slice()
     zeroFrom(base, Math.min(Infinity, ...this.#sizes.slice(1, event + 1)))
 
-    copyPages(base, after.#stable)
+    after.#stable = base.slice()
     for (const page of this.#unsyncedPages()) {
       const fresh = (base[page] ?? ZEROS).slice()
       for (let sector = 0; sector < SECTORS_PER_PAGE; sector++) {
@@ -501,11 +525,11 @@ export class SimFile {
       after.#stable[page] = equalBytes(fresh, ZEROS) ? undefined : fresh
     }
     zeroFrom(after.#stable, sizeBytes)
-    copyPages(after.#stable, after.#present)
+    after.#present = after.#stable.slice()
     after.#sizes = [sizeBytes]
-    for (const page of this.#allocated) {
-      if (page < endPage(sizeBytes)) after.#allocated.add(page)
-    }
+    after.#allocated = this.#shareAllocated()
+    after.#allocatedIsShared = true
+    for (const page of this.#allocated) if (page >= endPage(sizeBytes)) after.#ownAllocated().delete(page)
     return after
   }
 
@@ -553,9 +577,6 @@ function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
 }
 function equalPages(a: Page, b: Page): boolean {
   return a === b || equalBytes(a ?? ZEROS, b ?? ZEROS)
-}
-function copyPages(from: readonly Page[], to: Page[]): void {
-  for (let page = 0; page < from.length; page++) to[page] = from[page]
 }
 
 /** Replaces pages so that every byte from `offsetBytes` on is zero. */

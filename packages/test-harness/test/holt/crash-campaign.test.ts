@@ -41,6 +41,25 @@ describe('a crash at any call to the disk', () => {
   }, 120_000)
 })
 
+test('a seed gives the same images each time, and others than the next seed', async () => {
+  const history: CrashHistory = {
+    durability: 'os',
+    mappings: true,
+    reorder: true,
+    steps: [
+      { do: 'put', key: 1, sizeBytes: 5_000 },
+      { do: 'checkpoint' },
+      { do: 'batch', puts: [2, 3], deletes: [1] },
+    ],
+  }
+  const first = await runCrashCourse(history, { seed: 1 })
+  expect(await runCrashCourse(history, { seed: 1 })).toEqual(first)
+  expect((await runCrashCourse(history, { seed: 1, look: false })).trace).toBe(first.trace)
+  expect((await runCrashCourse(history, { seed: 2 })).images).not.toEqual(first.images)
+  const more = await runCrashCourse(history, { seed: 1, powerLossesPerCall: 8 })
+  expect(more.images.length).toBeGreaterThan(first.images.length)
+})
+
 test('a disk that does nothing when told to sync is found out', async () => {
   const history: CrashHistory = {
     durability: 'disk',
