@@ -101,7 +101,8 @@ try {
     if (isOver()) break
     if (number++ % step !== place) continue
     if (number <= progress.short) continue
-    await play(seed, history)
+    // A seed of its own: histories that begin alike would be crashed in the same places, and leave the same disks.
+    await play(firstSeed + number, history)
     progress.short = number
     save()
   }
