@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**
- * @typedef {{ readonly exitCode: number, readonly output: string }} CommandResult
+ * @typedef {{ readonly exitCode: number, readonly output: string, readonly timedOut: boolean }} CommandResult
  * @typedef {{ readonly note?: string, readonly ok: boolean, readonly output?: string }} StepOutcome
  */
 
@@ -60,10 +60,20 @@ function killGroup(groupId, signal) {
 }
 
 /**
- * Runs a command to its end and keeps what it prints; with `inherit` it prints to our own terminal instead.
+ * @typedef {{
+ *   readonly cwd: string
+ *   readonly inherit?: boolean
+ *   readonly env?: Readonly<Record<string, string>>
+ *   readonly timeLimitMs?: number
+ * }} RunOptions
+ */
+
+/**
+ * Runs a command to its end and keeps what it prints; with `inherit` it prints to our own terminal instead. What has not
+ * ended after `timeLimitMs` is killed, with all it started.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ readonly cwd: string, readonly inherit?: boolean, readonly env?: Readonly<Record<string, string>> }} options
+ * @param {RunOptions} options
  * @returns {Promise<CommandResult>}
  */
 export function run(command, args, options) {
@@ -87,13 +97,23 @@ export function run(command, args, options) {
       },
     }
     running.add(task)
+    let timedOut = false
+    const timer =
+      options.timeLimitMs === undefined
+        ? undefined
+        : setTimeout(() => {
+            timedOut = true
+            if (ownGroup && child.pid !== undefined) killGroup(child.pid, 'SIGKILL')
+            else child.kill('SIGKILL')
+          }, options.timeLimitMs)
     /** @type {Buffer[]} */
     const chunks = []
     child.stdout?.on('data', (chunk) => chunks.push(chunk))
     child.stderr?.on('data', (chunk) => chunks.push(chunk))
     const finish = (exitCode, extra) => {
+      clearTimeout(timer)
       running.delete(task)
-      resolve({ exitCode, output: Buffer.concat(chunks).toString('utf8') + extra })
+      resolve({ exitCode, output: Buffer.concat(chunks).toString('utf8') + extra, timedOut })
     }
     child.on('error', (error) => finish(127, `${command}: ${error.message}\n`))
     child.on('close', (code, signal) => finish(code ?? EXIT_CODE_BY_SIGNAL[signal] ?? 1, ''))

@@ -691,7 +691,7 @@ export class FileBlobStore implements BlobStore {
   async #openWriter(): Promise<FrameWriter> {
     const writer = await FrameWriter.open(this.#io, this.#dataPath, this.#direct, this.#mayBlock)
     try {
-      await writer.sync()
+      // The name of the data file, and of a manifest that was found, whose writer may have been killed behind its rename.
       await this.#io.syncDir(this.#directory)
       if (this.#reader === undefined) await this.#openReader()
     } catch (error) {

@@ -86,8 +86,8 @@ export class ManifestLog {
 
   /**
    * Makes sure that what was found is on the medium: the last record is written again in place, byte for byte, and
-   * synced, and so is the file's name. A sync alone would prove nothing: after a failed one the kernel takes pages for
-   * clean that never reached the disk.
+   * synced. A sync alone would prove nothing: after a failed one the kernel takes pages for clean that never reached the
+   * disk. Its name is the caller's to make stable, together with that of the data file.
    */
   async rewriteLast(): Promise<void> {
     this.#standing = 'undecided'
@@ -96,7 +96,6 @@ export class ManifestLog {
       await this.#io.write(this.#file, this.#lastRecord.offsetBytes, this.#lastRecord.bytes)
     }
     await this.#io.sync(this.#file)
-    await this.#io.syncDir(this.#directory)
     this.#lastRecord = undefined
     this.#standing = 'settled'
   }

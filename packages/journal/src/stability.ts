@@ -273,12 +273,8 @@ export class Stability {
       oldest.stableBytes >= oldest.segment.sizeBytes
     ) {
       this.#tracked.shift()
-      const retired = oldest
-      ignoreRejection(
-        settleSchedule(retired).then(() => {
-          this.#onRetired(retired.segment)
-        }),
-      )
+      // No sync of it is scheduled: of what is stable none is, and the one that made it stable called off what was.
+      this.#onRetired(oldest.segment)
       oldest = this.#tracked.at(0)
     }
     if (oldest !== undefined) {

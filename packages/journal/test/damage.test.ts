@@ -4,6 +4,7 @@ import { lsn, lsnOffset, type Lsn } from '../src/index.js'
 import {
   append,
   appendWhenRoom,
+  MODES,
   openJournal,
   readAll,
   SEGMENT_BYTES,
@@ -141,19 +142,21 @@ describe('every flipped byte and every cut of a small log', () => {
   })
 })
 
-test('after a clean close every flipped bit of the records is corruption', async () => {
-  const io = new MemoryIo()
-  const journal = await startJournal(io, { durability: 'disk' })
-  let end = lsn(1, FIRST)
-  for (const [i, text] of ALL.entries()) end = append(journal, i, text)
-  await journal.close()
-  expect(await outcomeOf(io)).toEqual({ texts: ALL, tail: 'clean' })
-  for (let at = FIRST; at < lsnOffset(end); at++) {
-    const damaged = io.killed()
-    damaged.bytesOf(segmentPath(1))[at] ^= 4
-    expect(await outcomeOf(damaged)).toHaveProperty('corrupt')
-  }
-})
+for (const mode of MODES) {
+  test(`${mode.name}: after a clean close every flipped bit of the records is corruption`, async () => {
+    const io = new MemoryIo({ mappable: mode.mappable })
+    const journal = await startJournal(io, { durability: mode.durability })
+    let end = lsn(1, FIRST)
+    for (const [i, text] of ALL.entries()) end = append(journal, i, text)
+    await journal.close()
+    expect(await outcomeOf(io)).toEqual({ texts: ALL, tail: 'clean' })
+    for (let at = FIRST; at < lsnOffset(end); at++) {
+      const damaged = io.killed()
+      damaged.bytesOf(segmentPath(1))[at] ^= 4
+      expect(await outcomeOf(damaged)).toHaveProperty('corrupt')
+    }
+  })
+}
 
 test('damage in an earlier segment of the chain is corruption that names that segment', async () => {
   const io = new MemoryIo({ mappable: true })

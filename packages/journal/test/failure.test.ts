@@ -78,7 +78,10 @@ for (const mode of MODES) {
     const journal = await startJournal(io, { durability })
     append(journal, 1, 'never awaited')
     await journal.close()
-    expect((await readAll(io.powerLoss())).texts).toEqual(['never awaited'])
+    const { texts, report } = await readAll(io.powerLoss())
+    expect(texts).toEqual(['never awaited'])
+    // The closing mark as well.
+    expect(report.tail).toBe('clean')
   })
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { lsn, type JournalEvent } from '../src/index.js'
+import { lsn, lsnSegment, type JournalEvent } from '../src/index.js'
 import { append, appendWhenRoom, MODES, readAll, segmentPath, startJournal, TYPE } from './fixtures.js'
 import { MemoryIo, settle } from './memory-io.js'
 
@@ -183,6 +183,60 @@ test("written 'os': a seq is durable by a sync of what was written, not of what 
   expect(journal.durableSeq).toBe(2)
   await journal.close()
 })
+
+test("written 'os': nor by a sync that was asked for, of what is appended before it begins", async () => {
+  const io = new MemoryIo()
+  const journal = await startJournal(io)
+  io.hold('write')
+  append(journal, 1, 'one')
+  const synced = journal.sync()
+  await settle()
+  io.release('write')
+  io.hold('write')
+  append(journal, 2, 'two')
+  await synced
+  expect(journal.durableSeq).toBe(1)
+  io.release('write')
+  await journal.sync()
+  expect(journal.durableSeq).toBe(2)
+  await journal.close()
+})
+
+for (const mode of MODES.filter(({ durability }) => durability === 'os')) {
+  const syncsOf = (io: MemoryIo): number =>
+    io.calls.filter((call) => call.startsWith('sync journal-000000000001')).length
+
+  // Of two syncs that overlap only one may learn of an error, and the other would acknowledge what is lost.
+  test(`${mode.name}: a sync that is asked for waits for one that has begun by itself`, async () => {
+    const io = new MemoryIo({ mappable: mode.mappable })
+    const journal = await startJournal(io)
+    append(journal, 1, 'a')
+    await settle()
+    io.hold('sync', 'journal-0')
+    await io.advance(1000)
+    expect(syncsOf(io)).toBe(1)
+    append(journal, 2, 'b')
+    const synced = journal.sync()
+    await settle()
+    expect(syncsOf(io)).toBe(1)
+    io.release('sync')
+    await synced
+    expect(syncsOf(io)).toBe(2)
+    await journal.close()
+  })
+
+  test(`${mode.name}: a segment that is full is synced without waiting for the interval`, async () => {
+    const io = new MemoryIo({ mappable: mode.mappable })
+    const journal = await startJournal(io)
+    for (let i = 1; lsnSegment(journal.position) === 1; i++) {
+      await appendWhenRoom(journal, i, 'x'.repeat(1000))
+      await settle()
+    }
+    await settle()
+    expect(lsnSegment(journal.stablePosition)).toBe(2)
+    await journal.close()
+  })
+}
 
 test('the stable mark never passes the end of a segment that was not synced', async () => {
   const io = new MemoryIo({ mappable: true })

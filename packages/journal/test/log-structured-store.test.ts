@@ -522,6 +522,23 @@ describe('LogStructuredStore', () => {
     await store.close()
   })
 
+  test('E22.3 what a killed process left is durable after a sync, also when nothing was appended since', async () => {
+    const io = new MemoryIo()
+    const dead = await openStore(io)
+    const location = await dead.append(bytesOf('in the system only'))
+    const after = io.killed()
+    await dead.close()
+    const store = await openStore(after)
+    expect(store.isDurable(location)).toBe(false)
+    after.calls.length = 0
+    await store.sync()
+    expect(store.isDurable(location)).toBe(true)
+    const rewrite = after.calls.findIndex((call) => call.startsWith('write journal-000000000001.wal'))
+    expect(rewrite).toBeGreaterThan(-1)
+    expect(after.calls.indexOf('sync journal-000000000001.wal')).toBeGreaterThan(rewrite)
+    await store.close()
+  })
+
   test('E16.4 nothing says that the store begins at a place before that place is stable', async () => {
     const io = new MemoryIo()
     const store = await openStore(io)

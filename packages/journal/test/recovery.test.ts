@@ -237,6 +237,62 @@ test('a segment file is whole and stable, and its name too, before its first rec
   await journal.close()
 })
 
+test('a segment is written to its end before it takes records, so that none of them wants space', async () => {
+  const io = new MemoryIo()
+  const journal = await startJournal(io)
+  const written = io.calls
+    .map((call) => /^write journal-creating\.wal (\d+)\+(\d+)$/.exec(call))
+    .flatMap((match) => (match === null ? [] : [[Number(match[1]), Number(match[2])]]))
+  let end = 0
+  for (const [at, length] of written) {
+    expect(at).toBe(end)
+    end += length
+  }
+  expect(end).toBe(io.bytesOf(segmentPath(1)).length)
+  expect(io.calls.indexOf('rename journal-creating.wal journal-spare.wal')).toBeGreaterThan(
+    io.calls.lastIndexOf(`write journal-creating.wal 0+${String(end)}`),
+  )
+  await journal.close()
+})
+
+test('a start makes no segment before the tail that it found is stable', async () => {
+  const io = new MemoryIo()
+  const first = await startJournal(io)
+  append(first, 1, 'unmarked')
+  await first.acknowledge('os')
+  const dead = io.killed()
+  await first.close()
+  const second = await openJournal(dead)
+  await second.replay(undefined, () => undefined)
+  dead.hold('sync', 'journal-000000000001')
+  dead.calls.length = 0
+  const started = second.start(10)
+  for (let turn = 0; turn < 10; turn++) await settle()
+  expect(dead.calls).toContain('sync journal-000000000001.wal')
+  expect(dead.calls.filter((call) => /^(allocate|rename|remove|syncDir)/.test(call))).toEqual([])
+  dead.release('sync')
+  await started
+  await second.close()
+})
+
+test('a start changes nothing before what has to come first is done, nor when that fails', async () => {
+  const changing = /^(write|writeDsync|sync|syncDir|rename|remove|allocate)\b/
+  const io = new MemoryIo()
+  await fill(io, 3)
+  const journal = await openJournal(io)
+  await journal.replay(undefined, () => undefined)
+  io.calls.length = 0
+  await expect(journal.start(10, () => Promise.reject(new Error('not yet')))).rejects.toThrow('not yet')
+  let goOn = (): void => undefined
+  const started = journal.start(10, () => new Promise<void>((resolve) => (goOn = resolve)))
+  await settle()
+  expect(io.calls.filter((call) => changing.test(call))).toEqual([])
+  goOn()
+  await started
+  expect(io.calls.some((call) => changing.test(call))).toBe(true)
+  await journal.close()
+})
+
 test('segments of another size than the new one are read and, once covered, removed', async () => {
   const io = new MemoryIo()
   await fill(io, 20)

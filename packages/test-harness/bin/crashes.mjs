@@ -101,8 +101,7 @@ try {
     if (isOver()) break
     if (number++ % step !== place) continue
     if (number <= progress.short) continue
-    // A seed of its own: histories that begin alike would be crashed in the same places, and leave the same disks.
-    await play(firstSeed + number, history)
+    await play(seed, history)
     progress.short = number
     save()
   }

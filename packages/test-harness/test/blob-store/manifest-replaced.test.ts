@@ -29,3 +29,32 @@ test('a flush that replaces the manifest is there when it has resolved, whatever
   expect(replaced).toBeGreaterThan(3)
   await store.close()
 })
+
+test('what is built on a manifest whose writer was killed before its name was stable is there after a power loss', async () => {
+  const disk = new SimDisk({ seed: 2 })
+  const images: SimDisk[] = []
+  let wasRenamed = false
+  const io = disk.start({
+    onCall: ({ number, operation }) => {
+      if (wasRenamed) images.push(disk.killImage(number))
+      wasRenamed = operation === 'rename'
+    },
+  })
+  const store = await openStore(io)
+  for (let flush = 1; flush <= 40; flush++) {
+    await store.write(blobId(1), new Uint8Array(FRAME_BYTES))
+    await store.flush(new Uint8Array(60_000).fill(flush))
+  }
+  await store.close()
+  expect(images.length).toBeGreaterThan(3)
+  for (const image of images) {
+    const second = await openStore(image.start())
+    await second.write(blobId(2), new Uint8Array(FRAME_BYTES))
+    await second.flush(Uint8Array.of(200))
+    const after = image.crashImage({ seed: 3, keepSectors: 0, keepNames: 0 })
+    const found = await openStore(after.start())
+    expect(found.note()).toEqual(Uint8Array.of(200))
+    expect(found.has(blobId(2))).toBe(true)
+    await found.close()
+  }
+})

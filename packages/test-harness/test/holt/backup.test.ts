@@ -385,6 +385,10 @@ describe('a crash at any call of a backup', () => {
       }
       add(source.disk.killImage(number), 'kill')
       add(source.disk.crashImage(number), 'power loss')
+      // Of the names in it any may be there.
+      if (operation === 'syncDir' && path === COPY)
+        for (let seed = 1; seed <= 8; seed++)
+          add(source.disk.crashImage({ seed, keepSectors: 1, keepNames: 0.5 }), 'loss of names')
     })
     await source.db.sync()
     isArmed = true
@@ -475,6 +479,17 @@ describe('a call of a backup that fails', () => {
     },
     120_000,
   )
+
+  test('and so does the giving up of it: what stays is a whole store, or none', async () => {
+    const source = await Source.start(42)
+    // The rename is done and said to have failed; then the manifest, which goes first, does not go.
+    source.io.faults.add({ errno: 'EIO', operation: 'rename', path: /first.manifest/, late: true })
+    source.io.faults.add({ errno: 'EIO', operation: 'remove', path: /first.manifest$/ })
+    expect(await codeOf(() => source.db.backup(COPY))).toBe('HOLT_IO')
+    expect(source.disk.list(COPY)).toContain('manifest')
+    await checkCopy(source, source.disk, COPY, 'given up')
+    await source.db.close()
+  })
 
   test('also where it is the source that cannot be read', async () => {
     for (let nth = 1; nth <= 12; nth += 3) {

@@ -111,6 +111,34 @@ describe('the journal', () => {
     }
   })
 
+  test('a kill, an opening, a sync and no write, then a power loss: what was found is there', async () => {
+    const disk = new SimDisk({ seed: 9 })
+    const life = await begin(disk.start())
+    await life.tree.put('before', 'synced', durable)
+    await life.tree.put('a', '1')
+    const all = contents(life)
+    disk.kill()
+    const second = await begin(disk.start())
+    await second.db.sync()
+    expect(await found(disk.crash({ seed: 10, ...NOTHING_KEPT }))).toEqual(all)
+  })
+
+  test('a sync covers writes that still wait for their turn, as the first of an opening do', async () => {
+    const disk = new SimDisk({ seed: 11 })
+    const life = await begin(disk.start())
+    await life.tree.put('before', 'synced', durable)
+    await life.db.close()
+    const second = await begin(disk.start())
+    const waiting = [second.tree.put('a', '1'), second.tree.put('b', '2')]
+    await second.db.sync()
+    expect(await found(disk.crash({ seed: 12, ...NOTHING_KEPT }))).toEqual({
+      before: 'synced',
+      a: '1',
+      b: '2',
+    })
+    await Promise.allSettled(waiting)
+  })
+
   test('a tail that is lost, new appends, then a power loss: the tail does not come back, nor do its versions', async () => {
     for (const seed of ALL_SEEDS) {
       const disk = new SimDisk({ seed })
