@@ -49,13 +49,13 @@ import {
   NONE,
   TERMINAL_REF,
 } from './node-search.js'
-import { LiveViews } from './live-views.js'
+import { type LiveView, LiveViews, type ViewPlace } from './live-views.js'
 import { movePrefix } from './move-prefix.js'
 import { restBoundBytes } from './prefix-bound.js'
 import { ADDED, applyPut, NO_ROOM } from './put.js'
 import { makeRoom } from './spill.js'
 import { Tree } from './tree.js'
-import type { UnlinkedFrames } from './unlinked-frames.js'
+import type { KeptFrame, UnlinkedFrames } from './unlinked-frames.js'
 import { bytesPerFrame, checkCopy, ValueFrames } from './value-frames.js'
 
 export interface ArtIndexOptions {
@@ -63,12 +63,6 @@ export interface ArtIndexOptions {
   readonly usableFrameBytes?: number
   /** The byte at whose places frames are preferably split. Default `/`. */
   readonly delimiter?: number
-  /**
-   * For `attach`: what {@link ArtIndex.unlinked} held when the image was made, as roots of subtrees and as frames alone. The
-   * views of then are gone, so all of it is to be given back.
-   */
-  readonly unlinked?: Iterable<BlobId>
-  readonly superseded?: Iterable<BlobId>
   /** For `attach`: {@link ArtIndex.epoch} when the image was made. */
   readonly epoch?: number
 }
@@ -136,13 +130,11 @@ export class ArtIndex implements ArtIndexContract {
     return new ArtIndex(new Tree(source, rootId, usableBytes, options.delimiter ?? DELIMITER, views))
   }
 
-  /** The tree whose root frame is `rootId`. Throws `HOLT_INVALID_ARGUMENT` on options out of range. */
+  /** The tree whose root frame is `rootId`, without what it had let go of: see {@link restore}. Throws `HOLT_INVALID_ARGUMENT` on options out of range. */
   static attach(source: FrameSource, rootId: BlobId, options: ArtIndexOptions = {}): ArtIndex {
     const views = new LiveViews(options.epoch ?? FIRST_EPOCH)
     const tree = new Tree(source, rootId, usableBytesOf(options), options.delimiter ?? DELIMITER, views)
     source.rootMoved?.(rootId)
-    for (const id of options.unlinked ?? []) tree.unlinked.addRoot(id, views.epoch)
-    for (const id of options.superseded ?? []) tree.unlinked.addSingle(id, views.epoch)
     return new ArtIndex(tree)
   }
 
@@ -165,14 +157,39 @@ export class ArtIndex implements ArtIndexContract {
    * `put` was given, and not below that of an older view.
    */
   view(seq: number): IndexView {
+    return this.#viewOf(this.#tree.views.take(this.#tree.rootId, seq))
+  }
+
+  /** Another view, of what an open one shows. Each is closed by itself. */
+  viewAt(place: ViewPlace): IndexView {
+    return this.#viewOf(this.#tree.views.open(place))
+  }
+
+  /**
+   * For an index that was just attached: what was kept beside its tree. Opens a view at each of the places, and gives
+   * {@link unlinked} the frames that it held then; those that none of these views sees may be given back.
+   */
+  restore(places: readonly ViewPlace[], frames: Iterable<KeptFrame>): IndexView[] {
+    const { unlinked } = this.#tree
+    // A frame is judged when it comes: by then the views have to be there.
+    const views = places.map((place) => this.viewAt(place))
+    for (const { id, isSingle, birth, death } of frames) {
+      if (isSingle) unlinked.addSingle(id, birth, death)
+      else unlinked.addRoot(id, birth, death)
+    }
+    return views
+  }
+
+  #viewOf(view: LiveView): IndexView {
     const tree = this.#tree
-    const view = tree.views.take(tree.rootId, seq)
-    const { source, rootId, usableBytes, delimiter } = tree
+    const { epoch, seq, rootId } = view
+    const { source, usableBytes, delimiter } = tree
     const index = new ArtIndex(new Tree(source, rootId, usableBytes, delimiter, LiveViews.ofView(view), tree))
     let isOpen = true
     return {
       index,
       seq,
+      place: { epoch, seq, rootId },
       get isOpen() {
         return isOpen
       },

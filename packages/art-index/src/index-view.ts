@@ -1,4 +1,5 @@
 import type { ArtIndex } from './art-index.js'
+import type { ViewPlace } from './live-views.js'
 
 /**
  * A tree as it was when the view was taken, for as long as the view is open. Taking one costs the same whatever the tree
@@ -12,6 +13,8 @@ export interface IndexView {
   readonly index: ArtIndex
   /** Commit seq of the newest change that it shows. */
   readonly seq: number
+  /** By it another view of the same can be opened: see `ArtIndex.viewAt` and `ArtIndex.restore`. */
+  readonly place: ViewPlace
   readonly isOpen: boolean
   /** What it alone has seen may be given back: see `ArtIndex.unlinked`. A second call does nothing. */
   close(): void

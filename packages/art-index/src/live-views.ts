@@ -1,11 +1,16 @@
 import type { BlobId } from '@holt/blob-buf-pool'
 
-/** An open view: the tree whose root frame was `rootId` when it was taken. */
-export interface LiveView {
+/** All that there is to a view: whoever keeps it, and the frames that the view sees, can open the view again. */
+export interface ViewPlace {
   readonly epoch: number
   /** Commit seq of the newest change it shows. */
   readonly seq: number
+  /** The tree's root frame when it was taken. */
   readonly rootId: BlobId
+}
+
+/** An open view. */
+export interface LiveView extends ViewPlace {
   /** Frames that the tree has let go of, and that wait for this view to be closed. */
   readonly held: BlobId[]
 }
@@ -31,7 +36,7 @@ export class LiveViews {
   epoch: number
   /** Epoch of the newest open view; 0: there is none. */
   newest = 0
-  /** Ascending by epoch, and so by seq. */
+  /** Ascending by epoch, and so by seq. Several may be at one place. */
   readonly #open: LiveView[] = []
 
   constructor(epoch: number) {
@@ -54,6 +59,19 @@ export class LiveViews {
     this.#open.push(view)
     this.newest = view.epoch
     this.epoch += 1
+    return view
+  }
+
+  /**
+   * Opens a view at a place that was taken before: where one is open still, or has been kept open by who kept the tree. What
+   * such a view sees has not been given back.
+   */
+  open({ epoch, seq, rootId }: ViewPlace): LiveView {
+    const view: LiveView = { epoch, seq, rootId, held: [] }
+    let at = this.#open.length
+    while (at > 0 && this.#open[at - 1].epoch > epoch) at--
+    this.#open.splice(at, 0, view)
+    this.newest = Math.max(this.newest, epoch)
     return view
   }
 

@@ -16,6 +16,11 @@ export interface UnlinkedFrame {
   readonly death: number
 }
 
+/** As whoever keeps the tree keeps it. */
+export interface KeptFrame extends UnlinkedFrame {
+  readonly id: BlobId
+}
+
 /**
  * Frames that the tree let go of and that are not given back yet: such as may be now, and such as an open view sees. Whoever
  * keeps the tree keeps them too (the engine in its note), or they leak.
@@ -101,6 +106,12 @@ export class UnlinkedFrames {
       const frame = this.#frames.get(id)
       if (frame !== undefined) this.#settle(id, frame)
     }
+  }
+
+  /** All, whether they wait for a view or not. */
+  *list(): Generator<KeptFrame, undefined, undefined> {
+    for (const [id, frame] of this.#frames) yield { id, ...frame }
+    return undefined
   }
 
   /** Roots of subtrees, whether they wait for a view or not. */

@@ -32,7 +32,7 @@ export type HistoryOperation =
   | { readonly kind: 'giveBack'; readonly frames: number }
   /** Frames leave memory; unless `mayBlock`, what misses one throws until it was brought back. */
   | { readonly kind: 'evict'; readonly percent: number; readonly seed: number; readonly mayBlock: boolean }
-  /** Another index takes over the frames, by nothing but the root, the unlinked ones and the epoch. Views end. */
+  /** Another index takes over the frames, by nothing but the root, the unlinked ones, the epoch and every other view's place. */
   | { readonly kind: 'attach' }
   | { readonly kind: 'verify' }
 

@@ -57,6 +57,7 @@ export interface HistoryCounts {
   absences: number
   entriesAfterChanges: number
   viewsTaken: number
+  viewsRestored: number
   mostHeld: number
 }
 
@@ -73,6 +74,7 @@ export function noCounts(): HistoryCounts {
     absences: 0,
     entriesAfterChanges: 0,
     viewsTaken: 0,
+    viewsRestored: 0,
     mostHeld: 0,
   }
 }
@@ -407,15 +409,26 @@ export class HistoryPlayer {
   #attach(): void {
     const { source } = this
     const { rootId, unlinked, epoch } = this.#index
+    // Views of even numbers are kept.
+    const kept = [...this.#views].filter(([number]) => number % 2 === 0)
     this.#index = ArtIndex.attach(source, rootId, {
       usableFrameBytes: this.#setting.usableFrameBytes,
-      unlinked: unlinked.roots(),
-      superseded: unlinked.singles(),
       epoch,
     })
+    const views = this.#index.restore(
+      kept.map(([, { view }]) => view.place),
+      unlinked.list(),
+    )
     this.#pass = new CompactionPass()
     this.#cursors.clear()
     this.#views.clear()
+    for (const [i, [number, { map }]] of kept.entries()) {
+      // Of two views at one place, closing the first takes nothing away from the second.
+      const view = this.#index.viewAt(views[i].place)
+      views[i].close()
+      this.#views.set(number, { view, map, open: this.#opened({ reverse: number % 4 === 2 }, view.index) })
+      this.counts.viewsRestored++
+    }
   }
 
   /** Every byte of every frame, every frame of the source, every entry in both directions. */

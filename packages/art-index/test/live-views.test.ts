@@ -29,6 +29,32 @@ describe('open views', () => {
     }
   })
 
+  it('may be several at one place, in any order of opening: each counts until it is closed', () => {
+    const views = new LiveViews(1)
+    const taken = Array.from({ length: 3 }, (_, i) => views.take(ROOT, 10 * (i + 1)))
+    const again = [1, 2, 0].map((i) => views.open(taken[i]))
+    for (const view of taken) views.close(view)
+    expect([views.count, views.newest, views.epoch]).toEqual([3, 3, 4])
+    expect([1, 2, 3].map((epoch) => views.seeing(epoch, epoch + 1))).toEqual([again[2], again[0], again[1]])
+    views.close(again[1])
+    expect(views.newest).toBe(2)
+    expect(views.seeing(1, 9)).toBe(again[0])
+    const more = views.open(again[0])
+    views.close(again[0])
+    expect(views.seeing(2, 9)).toBe(more)
+  })
+
+  it('of a tree that was kept are opened at their places', () => {
+    const before = new LiveViews(1)
+    const places = Array.from({ length: 4 }, (_, i) => before.take(ROOT, 10 * (i + 1)))
+    const views = new LiveViews(before.epoch)
+    for (const i of [3, 0, 2]) views.open(places[i])
+    expect([views.count, views.newest]).toEqual([3, 4])
+    expect(views.take(ROOT, 99).epoch).toBe(5)
+    expect(views.seeing(2, 3)).toBeUndefined()
+    expect(views.birthOfSeq(11)).toBe(2)
+  })
+
   it('are closed once', () => {
     const views = new LiveViews(7)
     const view = views.take(ROOT, 1)

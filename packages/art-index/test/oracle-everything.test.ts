@@ -27,6 +27,7 @@ describe('histories of everything an index can do', () => {
     expect(total.framesGivenBack).toBeGreaterThan(HISTORIES)
     expect(total.absences).toBeGreaterThan(HISTORIES * 50)
     expect(total.viewsTaken).toBeGreaterThan(HISTORIES * 10)
+    expect(total.viewsRestored).toBeGreaterThan(HISTORIES)
     expect(total.mostHeld).toBeGreaterThan(HISTORIES * 5)
     expect(total.entriesAfterChanges).toBeGreaterThan(HISTORIES * 100)
   }, 300_000)
