@@ -79,10 +79,22 @@ export class Checkpointer {
   #framesFlushed = 0
   #lastDurationMs = 0
   #closed = false
+  /** The note of the newest image is out of date, though no frame need be. */
+  #isNoteNew = false
   #roomWaiters: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = []
 
   constructor(options: CheckpointerOptions) {
     this.#options = options
+  }
+
+  /** There is something that the newest image lacks. */
+  get hasNews(): boolean {
+    return this.#isNoteNew || this.#options.frames.hasDirt
+  }
+
+  /** To be called beside {@link changed} after a change that the engine's note shows and that may have changed no frame. */
+  noteChanged(): void {
+    this.#isNoteNew = true
   }
 
   /** To be called after every change: starts a checkpoint, or the clock towards one. Cheap. */
@@ -107,7 +119,7 @@ export class Checkpointer {
   async checkpoint(options: { readonly force?: boolean } = {}): Promise<void> {
     // One that is under way was cut before this call: it does not cover what changed since.
     while (this.#running !== undefined) await this.#running.catch(() => undefined)
-    if (options.force !== true && !this.#options.frames.hasDirt) return
+    if (options.force !== true && !this.hasNews) return
     await this.#run()
   }
 
@@ -145,7 +157,7 @@ export class Checkpointer {
     this.#timer?.cancel()
     this.#timer = this.#options.io.setTimer(delayMs, () => {
       this.#timer = undefined
-      if (this.#running === undefined && !this.#closed && this.#options.frames.hasDirt) this.#inBackground()
+      if (this.#running === undefined && !this.#closed && this.hasNews) this.#inBackground()
     })
   }
 
@@ -160,7 +172,7 @@ export class Checkpointer {
     const running = this.#attempt().finally(() => {
       this.#running = undefined
       // What was changed while it ran starts the clock anew.
-      if (this.#timer === undefined && !this.#closed && this.#options.frames.hasDirt) {
+      if (this.#timer === undefined && !this.#closed && this.hasNews) {
         this.#arm(this.#options.triggers.intervalMs)
       }
       for (const waiter of this.#roomWaiters.splice(0)) waiter.resolve()
@@ -179,6 +191,8 @@ export class Checkpointer {
     const position = journal?.position
     const journalBytes = journal?.appendedBytes ?? 0
     const note = this.#options.note()
+    const isNoteNew = this.#isNoteNew
+    this.#isNoteNew = false
     const cut = frames.cut()
     onEvent?.({ kind: 'start', epoch, frames: cut.frames.length })
     let error: Error | undefined
@@ -199,6 +213,7 @@ export class Checkpointer {
       this.#retryMs = FIRST_RETRY_MS
     } else {
       frames.restore(cut)
+      this.#isNoteNew ||= isNoteNew
       this.#failed += 1
       this.#failingSinceMs ??= startedMs
       this.#lastError = error

@@ -13,9 +13,10 @@ import type { RecoveryStats } from './recovery.js'
 import type { DbStats } from './stats.js'
 import { checkStorePath } from './store-directory.js'
 import { ShareDesk } from './share.js'
+import { checkSnapshotName, type Snapshot } from './snapshots.js'
 import type { SharedDb } from './share-messages.js'
 import { type AtomicResult, Transaction } from './transaction.js'
-import { Tree, type WriteOptions } from './tree.js'
+import { durabilityOf, Tree, type WriteOptions } from './tree.js'
 import { vacuumDatabase, type VacuumOptions, type VacuumReport } from './vacuum.js'
 import {
   valueCodec,
@@ -183,6 +184,51 @@ export class Db implements AsyncDisposable {
   view(): DbView {
     this.#engine.assertOpen()
     return new DbView(this.#engine.takeView())
+  }
+
+  /**
+   * Gives all trees as they are, with every write called before it, a name that stays when the database is closed, and over
+   * crashes: what is acknowledged is as durable as any write (`durability` as of a put). It costs the same whatever the
+   * trees hold; from then on the first change of each part that it shows copies that part, and what it alone shows takes
+   * space until {@link dropSnapshot}.
+   *
+   * Rejects `HOLT_EXISTS` when there is one of that name; `HOLT_INVALID_ARGUMENT` for an empty name, or one of more than
+   * `LIMITS.maxSnapshotNameBytes`, or an unknown option; and what a write rejects with.
+   */
+  async snapshot(name: string, options?: WriteOptions): Promise<Snapshot> {
+    this.#engine.assertOpen()
+    const durability = durabilityOf(this.#engine, options)
+    checkSnapshotName(name)
+    const takenMs = this.#engine.io.unixTimeMs()
+    const outcome = await this.#engine.changeSnapshot({ kind: 'take', name, takenMs }, durability)
+    if (!outcome.committed) throw new HoltError('HOLT_INTERNAL', 'a snapshot has no condition')
+    return { name, version: outcome.version as Version, takenAt: new Date(takenMs) }
+  }
+
+  /** The snapshots that there are, in the order in which they were taken. */
+  snapshots(): Snapshot[] {
+    this.#engine.assertOpen()
+    return this.#engine.snapshots.list()
+  }
+
+  /**
+   * All trees as that snapshot shows them, as a view: end it with `close`, or by `using`. There may be several of one
+   * snapshot. A view that is open when its snapshot is dropped goes on as any other. Throws `HOLT_NOT_FOUND`.
+   */
+  openSnapshot(name: string): DbView {
+    checkSnapshotName(name)
+    return new DbView(this.#engine.openSnapshot(name))
+  }
+
+  /**
+   * Ends a snapshot: its name is free at once, and the space of what nothing else shows comes back in the background.
+   * Rejects `HOLT_NOT_FOUND` if there is none of that name, and what a write rejects with.
+   */
+  async dropSnapshot(name: string, options?: WriteOptions): Promise<void> {
+    this.#engine.assertOpen()
+    const durability = durabilityOf(this.#engine, options)
+    checkSnapshotName(name)
+    await this.#engine.changeSnapshot({ kind: 'drop', name }, durability)
   }
 
   /** Resolves when all writes called before it survive a power loss. Without a journal that takes a checkpoint. */

@@ -3,6 +3,7 @@ import { HoltError } from '@holt/errors'
 import type { JournalContract, RecordType, ReplayedRecord } from '@holt/journal'
 import { copyWords, LARGEST_WORDWISE } from './copy-words.js'
 import { decodePackedBatch, PACKED_BATCH_RECORD } from './packed-batch.js'
+import { isSnapshotRecord } from './snapshot-record.js'
 
 /**
  * What a write came to once its conditions were resolved: the only thing the journal keeps, so that replay is exact.
@@ -19,6 +20,7 @@ import { decodePackedBatch, PACKED_BATCH_RECORD } from './packed-batch.js'
  * move prefix    type 20   prefix length u16 | prefix | new prefix
  * packed         type 24   see packed-batch.ts
  * bulk load      type 25   prefix: keys below it came by the image, not by the log; replay has nothing to do
+ * 26, 27         see snapshot-record.ts: no effect on keys
  * ```
  *
  * A move puts all keys below one prefix below another, with values and versions, in place of what is there.
@@ -189,7 +191,7 @@ function putUint32(bytes: Uint8Array, at: number, value: number): number {
 /** The effects of a record, as copies. Throws `HOLT_CORRUPT` when the body is none of ours although its checksum holds. */
 export function decodeEffects(record: ReplayedRecord): Effect[] {
   if (record.type === PACKED_BATCH_RECORD) return decodePackedBatch(record)
-  if (record.type === BULK_LOAD_RECORD) return []
+  if (record.type === BULK_LOAD_RECORD || isSnapshotRecord(record)) return []
   const { body } = record
   if (record.type === PUT_RECORD) {
     const valueAt = putValueAt(record)

@@ -38,6 +38,8 @@ import {
 } from './operation.js'
 import { OpenViews } from './open-views.js'
 import { PackedBatch } from './packed-batch.js'
+import { appendSnapshotChange, type SnapshotChange, snapshotRecordBytes } from './snapshot-record.js'
+import type { Snapshots } from './snapshots.js'
 import { Reclaimer } from './reclaimer.js'
 import { ScanPages } from './scan-page.js'
 import { VisitWalks } from './visit.js'
@@ -48,6 +50,8 @@ export interface EngineParts {
   readonly io: Io
   readonly frames: BufferManager
   readonly index: ArtIndex
+  /** Those of this index. */
+  readonly snapshots: Snapshots
   readonly store: BlobStore
   /** Absent in `'memory'` mode. */
   readonly journal: JournalContract | undefined
@@ -88,6 +92,8 @@ interface WaitingWrite {
   readonly operations: readonly Operation[]
   /** Instead of operations: what is to be run while no write is applied. Never rejects. */
   readonly piece?: () => Promise<void>
+  /** Instead of operations too. */
+  readonly snapshot?: SnapshotChange | undefined
   readonly bytes: number
   readonly durability: Durability
   /** Frames loaded for it, pinned until it is applied. */
@@ -134,6 +140,7 @@ export class Engine {
   readonly reclaimer: Reclaimer
   readonly compaction: BackgroundCompaction
   readonly views: OpenViews
+  readonly snapshots: Snapshots
   #slotsPerWrite = SLOTS_PER_WRITE
   /** A larger value lies in frames of its own. */
   readonly #maxInlineBytes: number
@@ -177,8 +184,10 @@ export class Engine {
       parts.checkpointer?.changed(parts.journal?.appendedBytes ?? 0)
     })
     this.compaction = new BackgroundCompaction(this, parts.backgroundCompaction)
+    this.snapshots = parts.snapshots
     this.views = new OpenViews(this, parts.index, this.#viewsChanged, parts.onViewLost ?? (() => undefined))
     this.asyncReads = new AsyncReads(this)
+    this.#viewsChanged()
     this.#maxInlineBytes = maxInlineValueBytes(parts.index.usableBytes)
   }
 
@@ -253,8 +262,14 @@ export class Engine {
     return this.views.take(this.#seq, this.lastVersion)
   }
 
+  /** A view of what a snapshot shows. Throws `HOLT_CLOSED`, `HOLT_NOT_FOUND`. */
+  openSnapshot(name: string): ViewEngine {
+    this.assertOpen()
+    return this.views.at(this.snapshots.viewOf(name).place)
+  }
+
   readonly #viewsChanged = (): void => {
-    this.#slotsPerWrite = this.views.count === 0 ? SLOTS_PER_WRITE : SLOTS_PER_WRITE_UNDER_VIEWS
+    this.#slotsPerWrite = this.index.openViews === 0 ? SLOTS_PER_WRITE : SLOTS_PER_WRITE_UNDER_VIEWS
     // What a view alone has seen is to be given back.
     if (this.#started && !this.#closed) this.reclaimer.wake()
   }
@@ -320,6 +335,19 @@ export class Engine {
       }
     }
     return this.#enqueue(operations, durability)
+  }
+
+  /** Takes or drops a snapshot, in the place of a write. Resolves when acknowledged; rejects as `Snapshots.check` throws. */
+  changeSnapshot(change: SnapshotChange, durability: Durability): Promise<BatchOutcome> {
+    if (this.#canApply()) {
+      try {
+        const outcome = this.#trySnapshot(change)
+        if (outcome !== undefined) return this.#acknowledged(outcome, durability)
+      } catch (error) {
+        return Promise.reject(asError(error))
+      }
+    }
+    return this.#enqueue([], durability, change)
   }
 
   /**
@@ -588,13 +616,18 @@ export class Engine {
     this.loadChanged()
   }
 
+  /** Whether replay brought back what the image lacks. */
+  #hasNews(): boolean {
+    return this.checkpointer?.hasNews ?? this.frames.hasDirt
+  }
+
   /** All writes called before it are applied and survive a power loss. */
   async sync(): Promise<void> {
     this.assertNotReadOnly()
     await this.#drained()
     if (!this.#started) {
       // What replay brought back may still be in the system's cache only; getting ready for writes makes it stable.
-      if (!this.frames.hasDirt) return
+      if (!this.#hasNews()) return
       await this.#begin()
     }
     if (this.journal !== undefined) await this.journal.sync()
@@ -607,7 +640,7 @@ export class Engine {
     await this.#drained()
     if (this.checkpointer === undefined) return
     if (!this.#started) {
-      if (!this.frames.hasDirt) return
+      if (!this.#hasNews()) return
       await this.#begin()
     }
     // Even with nothing dirty: what an epoch under way has taken along is not durable before it has come back.
@@ -803,6 +836,19 @@ export class Engine {
     return { committed: true, version: seq, found: [] }
   }
 
+  /** `undefined`, having changed nothing, when the journal has no room. */
+  #trySnapshot(change: SnapshotChange): BatchOutcome | undefined {
+    const { snapshots, journal } = this
+    snapshots.check(change)
+    if (!this.#hasRoom(snapshotRecordBytes(change))) return undefined
+    const seq = ++this.#seq
+    snapshots.apply(change, seq)
+    if (journal !== undefined) appendSnapshotChange(journal, seq, change)
+    this.checkpointer?.noteChanged()
+    this.#viewsChanged()
+    return { committed: true, version: seq, found: [] }
+  }
+
   #setKey(key: Uint8Array): number {
     this.index.key.set(key)
     return key.length
@@ -856,7 +902,11 @@ export class Engine {
 
   // ---- the queue -----------------------------------------------------------------------------------------------
 
-  #enqueue(operations: readonly Operation[], durability: Durability): Promise<BatchOutcome> {
+  #enqueue(
+    operations: readonly Operation[],
+    durability: Durability,
+    snapshot?: SnapshotChange,
+  ): Promise<BatchOutcome> {
     const refusal = this.#refusal()
     if (refusal !== undefined) return Promise.reject(refusal)
     let bytes = 0
@@ -870,7 +920,7 @@ export class Engine {
       )
     }
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ operations, bytes, durability, pinned: [], resolve, reject })
+      this.#waiting.push({ operations, snapshot, bytes, durability, pinned: [], resolve, reject })
       this.#waitingBytes += bytes
       this.#drain()
     })
@@ -891,8 +941,8 @@ export class Engine {
   async #drainQueue(): Promise<void> {
     for (let write = this.#waiting.at(0); write !== undefined; write = this.#waiting.at(0)) {
       try {
-        const { piece } = write
-        const isMarker = write.operations.length === 0
+        const { piece, snapshot } = write
+        const isMarker = write.operations.length === 0 && snapshot === undefined
         if (!this.#started && (!isMarker || piece !== undefined)) await this.#begin()
         if (piece !== undefined) await piece()
         const outcome = await this.#whenApplied(write)
@@ -922,7 +972,8 @@ export class Engine {
       while (this.#holders > 0) await this.#released()
       if (this.#broken !== undefined) throw this.#broken
       try {
-        const outcome = this.#tryBatch(write.operations)
+        const outcome =
+          write.snapshot === undefined ? this.#tryBatch(write.operations) : this.#trySnapshot(write.snapshot)
         if (outcome !== undefined) return outcome
       } catch (error) {
         if (!(error instanceof FrameAbsent)) throw error

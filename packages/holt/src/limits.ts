@@ -9,6 +9,8 @@ export const LIMITS = {
   maxValueBytes: MAX_VALUE_BYTES,
   /** Bytes of a tree's name in UTF-8. */
   maxTreeNameBytes: 1_024,
+  /** Bytes of a snapshot's name in UTF-8. */
+  maxSnapshotNameBytes: 1_024,
   maxBatchOperations: 8_192,
   /** Bytes of a batch as it is written to the journal. */
   maxBatchBytes: 20 * 2 ** 20,

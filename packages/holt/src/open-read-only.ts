@@ -151,14 +151,19 @@ async function build(
     imagePosition: note?.journalPosition,
     readOnly: true,
   })
-  const { index, seq, lastSeq, stats } = await recover(frames, note, journal, options.usableFrameBytes, () =>
-    io.nowMs(),
+  const { index, snapshots, seq, lastSeq, stats } = await recover(
+    frames,
+    note,
+    journal,
+    options.usableFrameBytes,
+    () => io.nowMs(),
   )
   await journal.close()
   const engine = new Engine({
     io,
     frames,
     index,
+    snapshots,
     store,
     journal: undefined,
     checkpointer: undefined,

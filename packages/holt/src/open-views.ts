@@ -1,4 +1,4 @@
-import type { ArtIndex, IndexView } from '@holt/art-index'
+import type { ArtIndex, IndexView, ViewPlace } from '@holt/art-index'
 import { ViewEngine, type ViewedEngine } from './view-engine.js'
 
 /** How the views of a database stand. */
@@ -6,7 +6,7 @@ export interface ViewStats {
   readonly open: number
   /** Version of the newest write that the oldest open one shows; `undefined` when there is none. */
   readonly oldestVersion: number | undefined
-  /** Frames that are kept for open views alone. */
+  /** Frames that are kept for open views and snapshots alone. */
   readonly heldFrames: number
   /** Views that nobody had closed when the garbage collector found them. */
   readonly lost: number
@@ -55,7 +55,15 @@ export class OpenViews {
    * @param version - of the newest commit; it may be lower, where seqs were passed over
    */
   take(seq: number, version: number): ViewEngine {
-    const view = this.#index.view(seq)
+    return this.#register(this.#index.view(seq), version)
+  }
+
+  /** A view of what an open one shows, be it a snapshot's. */
+  at(place: ViewPlace): ViewEngine {
+    return this.#register(this.#index.viewAt(place), place.seq)
+  }
+
+  #register(view: IndexView, version: number): ViewEngine {
     this.#open.set(view, version)
     const reader = new ViewEngine(this.#engine, view, version, () => {
       this.#close(view)

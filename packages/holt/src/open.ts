@@ -12,6 +12,7 @@ import { openReadOnly } from './open-read-only.js'
 import { type OpenOptions, resolveOptions, type ResolvedOptions } from './options.js'
 import { recover } from './recovery.js'
 import { checkStorePath, LOCK_FILES, prepareDirectory } from './store-directory.js'
+import { Snapshots } from './snapshots.js'
 import { StoreLock } from './store-lock.js'
 
 /** Frames that a database in memory may grow to. */
@@ -64,6 +65,7 @@ export function openMemory(
     io,
     frames,
     index,
+    snapshots: new Snapshots(index),
     store,
     journal: undefined,
     checkpointer: undefined,
@@ -144,8 +146,12 @@ async function openIn(
     },
   })
   undo.push(() => found.close())
-  const { index, seq, lastSeq, stats } = await recover(frames, note, found, options.usableFrameBytes, () =>
-    io.nowMs(),
+  const { index, snapshots, areSnapshotsNew, seq, lastSeq, stats } = await recover(
+    frames,
+    note,
+    found,
+    options.usableFrameBytes,
+    () => io.nowMs(),
   )
   const journal = durability === 'memory' ? undefined : found
   // What is written now is in no journal: what is there ends, lest it goes on later as if nothing were missing.
@@ -168,8 +174,8 @@ async function openIn(
         seqFloor: engine.seqFloor,
         journalPosition: journal?.position ?? placeWithoutJournal,
         epoch: index.epoch,
-        unlinked: [...index.unlinked.roots(), ...index.building],
-        superseded: [...index.unlinked.singles()],
+        snapshots: snapshots.notes(),
+        unlinked: snapshots.framesToKeep(),
       }),
     onEvent: ({ kind, ...event }) => {
       publish(kind === 'start' ? CHANNELS.checkpointStart : CHANNELS.checkpointEnd, {
@@ -178,10 +184,12 @@ async function openIn(
       })
     },
   })
+  if (areSnapshotsNew) checkpointer.noteChanged()
   const engine: Engine = new Engine({
     io,
     frames,
     index,
+    snapshots,
     store,
     journal,
     checkpointer,

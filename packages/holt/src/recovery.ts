@@ -6,6 +6,8 @@ import { applyEffect } from './apply-effect.js'
 import { applyPutRecord, decodeEffects, PUT_RECORD } from './effect.js'
 import type { EngineNote } from './engine-note.js'
 import { SEQ_WINDOW } from './limits.js'
+import { isSnapshotRecord } from './snapshot-record.js'
+import { Snapshots } from './snapshots.js'
 
 /** What opening found and did. */
 export interface RecoveryStats {
@@ -19,6 +21,9 @@ export interface RecoveryStats {
 
 export interface Recovered {
   readonly index: ArtIndex
+  readonly snapshots: Snapshots
+  /** The journal has taken or dropped some that the image knows otherwise. */
+  readonly areSnapshotsNew: boolean
   /** Where seqs go on: everything that may have been handed out before lies below. */
   readonly seq: number
   /** The highest seq that the image and the journal hold. */
@@ -42,10 +47,11 @@ export async function recover(
       ? ArtIndex.create(frames, { usableFrameBytes })
       : ArtIndex.attach(frames, note.rootId, {
           usableFrameBytes,
-          unlinked: note.unlinked,
-          superseded: note.superseded,
           epoch: note.epoch,
         })
+  const snapshots = new Snapshots(index)
+  if (note !== undefined) snapshots.restore(note.snapshots, note.unlinked)
+  let areSnapshotsNew = false
   const startedMs = nowMs()
   let lastSeq = note?.seq ?? 0
   const report = await journal.replay(note?.journalPosition, (record) => {
@@ -56,6 +62,11 @@ export async function recover(
         withPathInMemory(frames, () => {
           applyPutRecord(index, record)
         })
+      return
+    }
+    if (isSnapshotRecord(record)) {
+      snapshots.replay(record)
+      areSnapshotsNew = true
       return
     }
     for (const effect of decodeEffects(record)) {
@@ -70,6 +81,8 @@ export async function recover(
   const highestSeq = Math.max(note?.seq ?? 0, note?.seqFloor ?? 0, report.highestSeq)
   return {
     index,
+    snapshots,
+    areSnapshotsNew,
     seq: isNew ? 0 : highestSeq + SEQ_WINDOW,
     lastSeq,
     stats: {

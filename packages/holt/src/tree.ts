@@ -209,7 +209,8 @@ export class Tree<K, V> extends OwnedTreeReader<K, V, Engine> {
   }
 }
 
-function durabilityOf(engine: Engine, options: WriteOptions | undefined): Durability {
+/** @internal Throws `HOLT_INVALID_ARGUMENT` for an unknown option, and a durability that cannot be. */
+export function durabilityOf(engine: Engine, options: WriteOptions | undefined): Durability {
   if (options === undefined) return engine.durability
   for (const name of Object.keys(options)) {
     if (name !== 'durability')

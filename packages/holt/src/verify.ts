@@ -1,4 +1,10 @@
-import { type IndexView, type TreeProblem, verifySteps, type VerifyReport } from '@holt/art-index'
+import {
+  type IndexView,
+  MAX_PROBLEMS,
+  type TreeProblem,
+  verifySteps,
+  type VerifyReport,
+} from '@holt/art-index'
 import { type BlobId, FRAME_BYTES } from '@holt/blob-buf-pool'
 import { HoltError, isHoltError } from '@holt/errors'
 import type { Engine } from './engine.js'
@@ -24,8 +30,9 @@ const ATTEMPTS_WITHOUT_HOLD = 2
 const ATTEMPTS = 8
 
 /**
- * Checks everything: each byte of the tree (see `verifyTree`), the stored image of each frame, that every blob held is
- * reached by the tree and no stored one is unknown, and that no two share a place on the disk.
+ * Checks everything: each byte of the tree (see `verifyTree`) and of what snapshots and open views show, the stored image of
+ * each frame, that every blob held is reached by the tree or kept for a reason, that nothing which a snapshot sees can be
+ * given back under it, that no stored frame is unknown, and that no two share a place on the disk.
  *
  * It works frame by frame and gives the event loop its turn between. The tree must stand still meanwhile: when it has
  * changed, the check begins anew, and from the third time on writes wait until it is done.
@@ -80,9 +87,10 @@ async function attemptVerify(engine: Engine, options: VerifyOptions): Promise<Ve
     }
     onProgress?.({ frames: ++framesDone, framesTotal })
   }
-  for (const view of engine.views.list()) {
-    for (const problem of (await verifyView(engine, view)) ?? [])
-      problems.push({ ...problem, what: `seen by the view of version ${String(view.seq)}: ${problem.what}` })
+  const known = new Set([...step.value.blobIds, ...step.value.unlinkedBlobIds])
+  for (const [name, view] of viewsOf(engine)) {
+    for (const problem of (await verifyView(engine, view, known)) ?? [])
+      problems.push({ ...problem, what: `seen by ${name}: ${problem.what}` })
   }
   engine.assertOpen()
   if (index.changes !== changes) return undefined
@@ -94,8 +102,28 @@ async function attemptVerify(engine: Engine, options: VerifyOptions): Promise<Ve
   return { ...report, problems: [...report.problems, ...problems] }
 }
 
-/** The problems of the tree that a view shows; `undefined` when it was closed meanwhile. */
-async function verifyView(engine: Engine, view: IndexView): Promise<readonly TreeProblem[] | undefined> {
+/** Those that keep frames: snapshots, and open views, of which several may be of one snapshot. */
+function viewsOf({ snapshots, views }: Engine): [name: string, view: IndexView][] {
+  const named = [...snapshots.views()].map<[string, IndexView]>(([name, view]) => [
+    `snapshot '${name}'`,
+    view,
+  ])
+  const others = views
+    .list()
+    .map<[string, IndexView]>((view) => [`the view of version ${String(view.seq)}`, view])
+  return [...named, ...others]
+}
+
+/**
+ * The problems of the tree that a view shows; `undefined` when it was closed meanwhile.
+ *
+ * @param known - what the tree reaches, and what it has let go of: a view sees nothing else
+ */
+async function verifyView(
+  engine: Engine,
+  view: IndexView,
+  known: ReadonlySet<BlobId>,
+): Promise<readonly TreeProblem[] | undefined> {
   const { frames, io } = engine
   let sliceStartMs = io.nowMs()
   /** The frame that is looked at next, where it had to be loaded. */
@@ -106,7 +134,7 @@ async function verifyView(engine: Engine, view: IndexView): Promise<readonly Tre
     const step = steps.next()
     if (pinned !== undefined) frames.unpin(pinned)
     pinned = undefined
-    if (step.done === true) return step.value.problems
+    if (step.done === true) return [...step.value.problems, ...bookProblems(engine, view, step.value, known)]
     const id = step.value
     if (!frames.isResident(id) && (await loadIfPossible(engine, id))) pinned = id
     if (pinned !== undefined || io.nowMs() - sliceStartMs > SLICE_MS) {
@@ -114,6 +142,31 @@ async function verifyView(engine: Engine, view: IndexView): Promise<readonly Tre
       sliceStartMs = io.nowMs()
     }
   }
+}
+
+/** What the books have to say of the frames that a view sees, lest they be given back under it. */
+function bookProblems(
+  { index }: Engine,
+  { place }: IndexView,
+  { problems, blobIds }: VerifyReport,
+  known: ReadonlySet<BlobId>,
+): TreeProblem[] {
+  // One that cannot be walked to its end does not say what it sees.
+  if (problems.length > 0) return []
+  const found: TreeProblem[] = []
+  for (const blobId of blobIds) {
+    const kept = index.unlinked.of(blobId)
+    if (!known.has(blobId)) found.push({ blobId, ref: 0, what: 'the frame belongs to nothing' })
+    else if (kept !== undefined && !(kept.birth <= place.epoch && place.epoch < kept.death)) {
+      const lived = `from epoch ${String(kept.birth)} to ${String(kept.death)}`
+      found.push({
+        blobId,
+        ref: 0,
+        what: `the tree says it had it ${lived}, the view is of ${String(place.epoch)}`,
+      })
+    }
+  }
+  return found.slice(0, MAX_PROBLEMS)
 }
 
 /** What is wrong with the stored image of a frame that is in memory; `undefined` when nothing is, or there is none. */

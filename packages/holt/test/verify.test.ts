@@ -8,6 +8,7 @@ import { BufferManager, MemoryBlobStore } from '@holt/blob-store'
 import { FsIo } from '@holt/uring-native'
 import { Engine } from '../src/engine.js'
 import { type Db, open, openMemory, type Tree, type VerifyProgress } from '../src/index.js'
+import { Snapshots } from '../src/snapshots.js'
 import { verifyDatabase } from '../src/verify.js'
 
 const FRAME_BYTES = 2 ** 19
@@ -153,6 +154,7 @@ it('verify names a frame that no part of the tree is, and a stored one that nobo
     io,
     frames,
     index,
+    snapshots: new Snapshots(index),
     store,
     journal: undefined,
     checkpointer: undefined,
