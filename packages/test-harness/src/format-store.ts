@@ -2,7 +2,10 @@ import { copyFile, mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { open } from 'holt'
 
-/** What a store holds, as text that can be kept beside it. Keys and values as latin1: one character a byte. */
+/**
+ * What a store holds, as text that can be kept beside it, by the tree's name; a tree of a snapshot by `snapshot: tree`. Keys
+ * and values as latin1: one character a byte.
+ */
 export type StoreListing = Readonly<Record<string, readonly (readonly [string, string, number])[]>>
 
 /** The smallest frames that there are, so that a few hundred keys fill several. */
@@ -11,7 +14,7 @@ const SEGMENT_BYTES = 65_536
 
 /**
  * Makes a store in `directory` that has everything the format knows: several trees, nodes of every kind, frames that
- * spilled, large values, manifest records, and a journal of several segments whose end is in no image yet. The content
+ * spilled, large values, manifest records, snapshots and frames that they alone see, and a journal of several segments whose end is in no image yet. The content
  * is the same every time, store id and salts are not. Returns what it holds.
  *
  * @param scratch - a directory for the store that is being written; it is copied as a killed process would leave it
@@ -35,6 +38,8 @@ export async function makeFormatStore(directory: string, scratch: string): Promi
   }
   for (const short of ['', 'tenant-1', 'tenant-1/', 'tenant-2/7/object'])
     await paths.put(key(short), key('short'))
+  await db.snapshot('in the image')
+  await db.snapshot('dropped')
   await db.checkpoint()
   for (let byte = 0; byte < 256; byte++) await bytes.put(Uint8Array.of(0x61, byte), Uint8Array.of(byte))
   for (let byte = 0; byte < 30; byte++) await bytes.put(Uint8Array.of(0x62, byte * 3), Uint8Array.of(byte))
@@ -57,6 +62,8 @@ export async function makeFormatStore(directory: string, scratch: string): Promi
   await db.atomic((tx) => {
     tx.in(paths).put(key('packed/1'), key('one')).delete(key('late/2')).put(key('packed/two'), key('12345'))
   })
+  await db.snapshot('in the journal')
+  await db.dropSnapshot('dropped')
   await paths.deletePrefix(key('tenant-3/'))
   await paths.renamePrefix(key('tenant-4/'), key('renamed/'))
   await db.atomic((tx) => {
@@ -71,14 +78,24 @@ export async function makeFormatStore(directory: string, scratch: string): Promi
   for (const name of await readdir(scratch)) {
     if (!name.startsWith('lock')) await copyFile(join(scratch, name), join(directory, name))
   }
-  const list = (tree: typeof paths): [string, string, number][] => {
+  const list = (tree: Pick<typeof paths, 'visitRange'>): [string, string, number][] => {
     const entries: [string, string, number][] = []
     tree.visitRange({}, ({ keyBytes, value, version }) => {
       entries.push([latin1(keyBytes), latin1(value), version])
     })
     return entries
   }
-  const listing = { paths: list(paths), bytes: list(bytes), empty: [] }
+  const listing: Record<string, [string, string, number][]> = {
+    paths: list(paths),
+    bytes: list(bytes),
+    empty: [],
+  }
+  for (const { name } of db.snapshots()) {
+    const shown = db.openSnapshot(name)
+    for (const tree of ['paths', 'bytes']) listing[`${name}: ${tree}`] = list(shown.tree(tree, view))
+    listing[`${name}: empty`] = []
+    shown.close()
+  }
   await db.close()
   return listing
 }

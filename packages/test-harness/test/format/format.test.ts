@@ -25,7 +25,8 @@ const EVERYTHING = [
   ],
   ...['prefix of a node', 'terminal', 'large value', 'segment', 'record 16', 'record 17', 'record 18'],
   ...['record 19', 'record 20', 'record 24', 'kind 0 of a batch', 'kind 1 of a batch'],
-  ...['kind 2 of a batch', 'kind 3 of a batch'],
+  ...['kind 2 of a batch', 'kind 3 of a batch', 'record 26', 'record 27'],
+  ...['snapshot in the note', 'frame that was let go of'],
 ]
 
 let directory: string
@@ -36,12 +37,12 @@ afterEach(() => {
   rmSync(directory, { recursive: true, force: true })
 })
 
-function listingOf({ trees }: ParsedStore): StoreListing {
+function listingOf({ trees, snapshots }: ParsedStore): StoreListing {
+  const named = [...trees]
+  for (const [snapshot, shown] of snapshots)
+    for (const [name, entries] of shown) named.push([`${snapshot}: ${name}`, entries])
   return Object.fromEntries(
-    [...trees].map(([name, entries]) => [
-      name,
-      entries.map(({ key, value, version }) => [key, value, version]),
-    ]),
+    named.map(([name, entries]) => [name, entries.map(({ key, value, version }) => [key, value, version])]),
   )
 }
 
@@ -77,6 +78,7 @@ describe('a parser written from docs/FORMAT.md', () => {
     expect(listingOf(closed)).toEqual(listing)
     expect(closed.met.get('record 16')).toBeUndefined()
     expect(closed.met.get('segment')).toBeUndefined()
+    expect(closed.met.get('snapshot in the note')).toBe(2)
   })
 
   test('the store that is kept here holds what one made now would hold', async () => {

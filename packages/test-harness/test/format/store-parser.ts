@@ -8,6 +8,8 @@ import { join } from 'node:path'
 export interface ParsedStore {
   /** By the tree's name, its keys in byte order. Keys and values as latin1 text: one character a byte. */
   readonly trees: ReadonlyMap<string, readonly ParsedEntry[]>
+  /** The same of each snapshot, in the order in which they were taken. */
+  readonly snapshots: ReadonlyMap<string, ReadonlyMap<string, readonly ParsedEntry[]>>
   /** How often each kind of thing was met, to see that a store has all of them. */
   readonly met: ReadonlyMap<string, number>
 }
@@ -63,7 +65,8 @@ class Parser {
   readonly #directory: string
   readonly #met = new Map<string, number>()
   readonly #places = new Map<number, Place>()
-  readonly #keys = new Map<string, Kept>()
+  #keys = new Map<string, Kept>()
+  readonly #snapshots = new Map<string, ReadonlyMap<string, Kept>>()
   #data: Buffer = Buffer.alloc(0)
   #storeId = ''
   #note: Buffer | undefined
@@ -78,14 +81,45 @@ class Parser {
     const note = this.#note
     let position: number | undefined
     if (note !== undefined) {
-      check(note.readUInt16LE(0) === 3, 'note version')
-      check(note.length === 48 + 4 * (note.readUInt32LE(40) + note.readUInt32LE(44)), 'length of the note')
-      check(note.readDoubleLE(32) >= 1, 'epoch')
+      check(note.readUInt16LE(0) === 4, 'note version')
+      this.#readNote(note)
       this.#readEntry(note.readUInt32LE(4), 0, '')
       position = note.readDoubleLE(24)
     }
     this.#readJournal(position)
-    return { trees: this.#trees(), met: this.#met }
+    const snapshots = [...this.#snapshots].map(([name, keys]) => [name, this.#trees(keys)] as const)
+    return { trees: this.#trees(this.#keys), snapshots: new Map(snapshots), met: this.#met }
+  }
+
+  /** Frames that the tree let go of, and snapshots. */
+  #readNote(note: Buffer): void {
+    const epoch = note.readDoubleLE(32)
+    check(epoch >= 1, 'epoch')
+    let at = 48
+    for (let left = note.readUInt32LE(40); left > 0; left--) {
+      const birth = note.readDoubleLE(at)
+      check(birth >= -1 && birth <= note.readDoubleLE(at + 8), 'birth of a group')
+      check(note.readDoubleLE(at + 8) <= epoch, 'death of a group')
+      const frames = note.readUInt32LE(at + 16) + note.readUInt32LE(at + 20)
+      at += 24
+      for (let i = 0; i < frames; i++, at += 4) {
+        this.#meet('frame that was let go of')
+        check(this.#places.has(note.readUInt32LE(at)), 'a frame that was let go of is in the store')
+      }
+    }
+    for (let left = note.readUInt32LE(44); left > 0; left--) {
+      this.#meet('snapshot in the note')
+      const nameEnd = at + 32 + note.readUInt32LE(at + 4)
+      check(note.readDoubleLE(at + 8) < epoch, 'epoch of a snapshot')
+      check(note.readDoubleLE(at + 16) <= note.readDoubleLE(8), 'seq of a snapshot')
+      check(note.readDoubleLE(at + 24) > Date.UTC(2020), 'time of a snapshot')
+      this.#keys = new Map()
+      this.#readEntry(note.readUInt32LE(at), 0, '')
+      this.#snapshots.set(note.toString('utf8', at + 32, nameEnd), this.#keys)
+      at = nameEnd
+    }
+    this.#keys = new Map()
+    check(at === note.length, 'length of the note')
   }
 
   #file(name: string): Buffer {
@@ -333,6 +367,11 @@ class Parser {
       this.#movePrefix(body.toString('latin1', 2, end), body.toString('latin1', end))
     } else if (type === 24) {
       this.#applyPacked(body, version)
+    } else if (type === 26) {
+      check(body.readDoubleLE(0) > Date.UTC(2020), 'time of a snapshot')
+      this.#snapshots.set(body.toString('utf8', 8), new Map(this.#keys))
+    } else if (type === 27) {
+      check(this.#snapshots.delete(body.toString('utf8')), 'a snapshot that is dropped')
     } else if (type !== 25) throw new Error(`a record of type ${String(type)}`)
   }
 
@@ -390,10 +429,10 @@ class Parser {
 
   // ---- trees -------------------------------------------------------------------------------------------------------
 
-  #trees(): Map<string, ParsedEntry[]> {
+  #trees(keys: ReadonlyMap<string, Kept>): Map<string, ParsedEntry[]> {
     const names = new Map<string, string>()
     const entries: [string, ParsedEntry][] = []
-    for (const [key, { value, version }] of this.#keys) {
+    for (const [key, { value, version }] of keys) {
       const tree = key.slice(0, 4)
       if (tree !== '\0\0\0\0') entries.push([tree, { key: key.slice(4), value, version }])
       else if (key.length > 4) {
