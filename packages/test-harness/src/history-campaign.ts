@@ -55,7 +55,8 @@ export function describeCounts(counts: HistoryCounts): string {
     `${String(counts.histories)} histories, ${String(counts.operations)} operations ` +
       `(${String(counts.batches)} batches, ${String(counts.renames)} renames, ${String(counts.subtrees)} on subtrees, ${String(counts.reads)} reads)`,
     `${String(counts.compactions)} compactions, ${String(counts.vacuums)} vacuums`,
-    `${String(counts.views)} views, read ${String(counts.viewReads)} times`,
+    `${String(counts.views)} views, read ${String(counts.viewReads)} times; ` +
+      `${String(counts.snapshots)} snapshots taken or dropped, read ${String(counts.snapshotReads)} times`,
     `reopens after: ${String(counts.kills)} kills, ${String(counts.powerLosses)} power losses, ` +
       `${String(counts.closes)} closes; ${String(counts.crashesAtACall)} of them in the middle of a call, ` +
       `and ${String(counts.cutOffOpenings)} openings cut off`,

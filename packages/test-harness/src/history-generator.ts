@@ -8,6 +8,7 @@ const VALUE_BYTES_MAX = 200
 const SESSIONS = 4
 /** That are open at the same time, at most. */
 const VIEWS = 3
+const SNAPSHOTS = ['first snapshot', 'second snapshot', 'third snapshot'] as const
 const STEPS_PER_SESSION = 60
 /**
  * A key that begins so has, half of the time, a value too large for its leaf in the frames of the history, up to three
@@ -30,6 +31,7 @@ const FILL_BATCH_WRITES = 80
  * @param largeValues - whether there are steps that write large values; the others are the same without
  * @param upkeep - whether there are steps that compact and vacuum; the others are the same without
  * @param views - whether there are steps that take views and read them; the others are the same without
+ * @param snapshots - whether there are steps that take snapshots, read and drop them; the others are the same without
  */
 export function generateHistory(
   seed: number,
@@ -39,11 +41,13 @@ export function generateHistory(
     largeValues = true,
     upkeep = true,
     views = true,
+    snapshots = true,
   }: {
     readonly subtrees?: boolean
     readonly largeValues?: boolean
     readonly upkeep?: boolean
     readonly views?: boolean
+    readonly snapshots?: boolean
   } = {},
 ): History {
   const random = new SeededRandom(seed)
@@ -82,7 +86,34 @@ export function generateHistory(
   }
   const withValues = largeValues ? withLargeValues(seed, options.usableFrameBytes, steps) : steps
   const withAll = upkeep ? withUpkeep(seed, withValues) : withValues
-  return { seed, options, steps: views ? withViews(seed, keys, withAll) : withAll }
+  const viewed = views ? withViews(seed, keys, withAll) : withAll
+  return { seed, options, steps: snapshots ? withSnapshots(seed, keys, viewed) : viewed }
+}
+
+/** Snapshots taken, dropped and read among the other steps. Draws from numbers of its own. */
+function withSnapshots(seed: number, keys: KeyPool, steps: readonly HistoryStep[]): HistoryStep[] {
+  const random = new SeededRandom(seed + 4_000_000_007)
+  const pool = keys.with(random)
+  const all: HistoryStep[] = []
+  for (const step of steps) {
+    all.push(step)
+    // Some where a crash is about to come, and some right behind an opening, on top of what replay has made.
+    if (!random.chance(step.kind === 'arm' || step.kind === 'reopen' ? 0.4 : 0.1)) continue
+    const name = random.pick(SNAPSHOTS)
+    const dice = random.below(10)
+    const wait = random.chance(0.5)
+    if (dice < 4) all.push({ kind: 'snapshot', name, wait })
+    else if (dice < 6) all.push({ kind: 'dropSnapshot', name, wait })
+    else
+      all.push({
+        kind: 'readSnapshot',
+        name,
+        tree: drawTree(random),
+        key: random.chance(0.1) ? Uint8Array.of(LARGE_KEY_BYTE, random.below(LARGE_KEYS)) : pool.draw(),
+        range: drawRange(random, pool),
+      })
+  }
+  return all
 }
 
 /** Views taken, read and closed among the other steps. Draws from numbers of its own. */

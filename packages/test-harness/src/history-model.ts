@@ -10,6 +10,9 @@ export interface FoundRecord {
 }
 export type FoundTrees = readonly [readonly FoundRecord[], readonly FoundRecord[]]
 
+/** What was found in each snapshot, by its name. */
+export type FoundSnapshots = ReadonlyMap<string, FoundTrees>
+
 /** What writes come to. */
 export type Applied =
   | { readonly kind: 'changed'; readonly state: number }
@@ -17,6 +20,11 @@ export type Applied =
   | { readonly kind: 'failed'; readonly index: number; readonly reason: 'exists' | 'not-found' }
 
 type Trees = readonly [OrderedMapOracle, OrderedMapOracle]
+
+interface State {
+  readonly trees: Trees
+  readonly snapshots: ReadonlyMap<string, Trees>
+}
 
 /**
  * All states that a history has gone through, and which of them a crash may show.
@@ -30,7 +38,7 @@ type Trees = readonly [OrderedMapOracle, OrderedMapOracle]
  */
 export class HistoryModel {
   /** States that a crash may still show, from `#first` on. */
-  #states: Trees[] = [[new OrderedMapOracle(), new OrderedMapOracle()]]
+  #states: State[] = [{ trees: [new OrderedMapOracle(), new OrderedMapOracle()], snapshots: new Map() }]
   #first = 0
   #stable = 0
   #acknowledged = 0
@@ -49,10 +57,20 @@ export class HistoryModel {
   }
 
   tree(tree: TreeNumber): OrderedMapOracle {
-    return this.#present[tree]
+    return this.#present.trees[tree]
   }
 
-  get #present(): Trees {
+  /** Names of the snapshots that there are. */
+  get snapshots(): string[] {
+    return [...this.#present.snapshots.keys()]
+  }
+
+  /** What a snapshot has to show; undefined if there is none of that name. */
+  snapshot(name: string): Trees | undefined {
+    return this.#present.snapshots.get(name)
+  }
+
+  get #present(): State {
     const present = this.#states.at(-1)
     if (present === undefined) throw new Error('a history has no state')
     return present
@@ -61,7 +79,8 @@ export class HistoryModel {
   /** Applies writes as one: there is a new state only if they change something. */
   apply(writes: readonly TreeWrite[]): Applied {
     const version = this.#nextVersion++
-    const next: Trees = [this.#present[0].clone(), this.#present[1].clone()]
+    const { trees, snapshots } = this.#present
+    const next: Trees = [trees[0].clone(), trees[1].clone()]
     let changed = false
     for (const [index, { tree, operation }] of writes.entries()) {
       const outcome = next[tree].apply(operation, version)
@@ -69,7 +88,22 @@ export class HistoryModel {
       changed ||= outcome === 'changed'
     }
     if (!changed) return { kind: 'unchanged' }
-    this.#states.push(next)
+    this.#states.push({ trees: next, snapshots })
+    return { kind: 'changed', state: this.applied }
+  }
+
+  takeSnapshot(name: string): Applied {
+    const { trees, snapshots } = this.#present
+    if (snapshots.has(name)) return { kind: 'failed', index: 0, reason: 'exists' }
+    // States are never changed.
+    this.#states.push({ trees, snapshots: new Map([...snapshots, [name, trees]]) })
+    return { kind: 'changed', state: this.applied }
+  }
+
+  dropSnapshot(name: string): Applied {
+    const { trees, snapshots } = this.#present
+    if (!snapshots.has(name)) return { kind: 'failed', index: 0, reason: 'not-found' }
+    this.#states.push({ trees, snapshots: new Map([...snapshots].filter(([other]) => other !== name)) })
     return { kind: 'changed', state: this.applied }
   }
 
@@ -94,15 +128,21 @@ export class HistoryModel {
    * Takes what a reopened database shows for the present state. Returns what is wrong with it: undefined when it is one
    * of the states that the crash may leave.
    */
-  recover(found: FoundTrees, crash: 'kill' | 'power-loss' | 'close'): string | undefined {
+  recover(
+    found: FoundTrees,
+    crash: 'kill' | 'power-loss' | 'close',
+    foundSnapshots: FoundSnapshots = new Map(),
+  ): string | undefined {
+    const differs = (state: State): string | undefined =>
+      differenceOf(state.trees, found) ?? snapshotsDifference(state.snapshots, foundSnapshots)
     const least = crash === 'kill' ? this.#acknowledged : crash === 'close' ? this.applied : this.#stable
     let versionProblem: string | undefined
     for (let state = this.applied; state >= least; state--) {
-      const trees = this.#states.at(state - this.#first)
-      if (trees === undefined || differenceOf(trees, found) !== undefined) continue
+      const candidate = this.#states.at(state - this.#first)
+      if (candidate === undefined || differs(candidate) !== undefined) continue
       // States of equal content differ by their versions.
       const versions = this.#versions.clone()
-      const problem = versionProblemOf(trees, found, versions)
+      const problem = versionProblemOf(candidate.trees, found, versions)
       versionProblem ??= problem
       if (problem !== undefined) continue
       this.#states.length = state - this.#first + 1
@@ -113,14 +153,13 @@ export class HistoryModel {
       return undefined
     }
     if (versionProblem !== undefined) return versionProblem
-    const latest = differenceOf(this.#present, found) ?? 'nothing'
+    const latest = differs(this.#present) ?? 'nothing'
     const oldest = this.#states.at(least - this.#first)
-    const lower = (oldest && differenceOf(oldest, found)) ?? 'nothing'
+    const lower = (oldest && differs(oldest)) ?? 'nothing'
     let elsewhere = ''
     for (let state = this.#first; state < least; state++) {
-      const trees = this.#states.at(state - this.#first)
-      if (trees && differenceOf(trees, found) === undefined)
-        elsewhere = `; it is the earlier state ${String(state)}`
+      const earlier = this.#states.at(state - this.#first)
+      if (earlier && differs(earlier) === undefined) elsewhere = `; it is the earlier state ${String(state)}`
     }
     return (
       `after a ${crash} the database shows none of the states ${String(least)} … ${String(this.applied)}${elsewhere}; ` +
@@ -130,12 +169,12 @@ export class HistoryModel {
 
   /** What is wrong with the records that are there now; undefined for nothing. */
   compare(found: FoundTrees): string | undefined {
-    return differenceOf(this.#present, found) ?? this.checkVersions(found)
+    return differenceOf(this.#present.trees, found) ?? this.checkVersions(found)
   }
 
   /** Versions must be in the order of the writes, one a write, and never be used again. */
   checkVersions(found: FoundTrees): string | undefined {
-    return versionProblemOf(this.#present, found, this.#versions)
+    return versionProblemOf(this.#present.trees, found, this.#versions)
   }
 }
 
@@ -158,6 +197,21 @@ function differenceOf(trees: Trees, found: FoundTrees): string | undefined {
     if (trees[tree].size !== records.length || !records.every((record) => matches(trees[tree], record))) {
       return describeDifference(trees[tree], records, tree)
     }
+  }
+  return undefined
+}
+
+function snapshotsDifference(
+  snapshots: ReadonlyMap<string, Trees>,
+  found: FoundSnapshots,
+): string | undefined {
+  const names = [...snapshots.keys()].join(', ')
+  const foundNames = [...found.keys()].join(', ')
+  if (names !== foundNames) return `snapshots ${foundNames || 'none'} instead of ${names || 'none'}`
+  for (const [name, trees] of found) {
+    const expected = snapshots.get(name)
+    const difference = expected && differenceOf(expected, trees)
+    if (difference !== undefined) return `snapshot ${name}, ${difference}`
   }
   return undefined
 }

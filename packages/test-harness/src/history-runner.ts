@@ -7,7 +7,7 @@ import { describeStep, HISTORY_TREES, showKey } from './history.js'
 import type { CrashKind, History, HistoryStep, TreeNumber, TreeWrite } from './history.js'
 import { HistoryModel } from './history-model.js'
 import type { OrderedMapOracle } from './ordered-map-oracle.js'
-import type { FoundRecord, FoundTrees } from './history-model.js'
+import type { Applied, FoundRecord, FoundSnapshots, FoundTrees } from './history-model.js'
 import type { OracleRange } from './ordered-map-oracle.js'
 import { SeededRandom } from './seeded-random.js'
 import { SimDisk } from './sim-disk.js'
@@ -33,6 +33,8 @@ export interface HistoryCounts {
   reads: number
   views: number
   viewReads: number
+  snapshots: number
+  snapshotReads: number
   /** Frames that views have held, at the most, added up over histories. */
   heldFrames: number
   kills: number
@@ -60,6 +62,8 @@ export function noCounts(): HistoryCounts {
     reads: 0,
     views: 0,
     viewReads: 0,
+    snapshots: 0,
+    snapshotReads: 0,
     heldFrames: 0,
     kills: 0,
     powerLosses: 0,
@@ -139,7 +143,11 @@ class HistoryRunner {
         if (this.#session?.failure) throw this.#session.failure.error
       }
       const session = this.#session
-      if (session?.db) await session.settle(session.db.close())
+      if (session?.db) {
+        await this.#dropSnapshots(session, session.db)
+        if (session.failure) throw session.failure.error
+        await session.settle(session.db.close())
+      }
       return this.#counts
     } catch (error) {
       if (error instanceof HistoryFailure) throw error
@@ -205,14 +213,14 @@ class HistoryRunner {
       }
       session.disarm()
       if (found === undefined) throw new Error('the opening came to nothing')
-      const problem = this.#model.recover(found, happened)
+      const problem = this.#model.recover(found.trees, happened, found.snapshots)
       if (problem !== undefined) throw new Error(problem)
       await this.#verify(session)
       return
     }
   }
 
-  async #openAndRead(session: Session): Promise<FoundTrees> {
+  async #openAndRead(session: Session): Promise<{ trees: FoundTrees; snapshots: FoundSnapshots }> {
     const { durability, segmentBytes, usableFrameBytes, cacheFrames } = this.#history.options
     const db = await open(DIRECTORY, {
       io: session.io,
@@ -225,7 +233,33 @@ class HistoryRunner {
     session.db = db
     const [first, second] = HISTORY_TREES
     session.trees = [await db.tree(first, ENCODINGS), await db.tree(second, ENCODINGS)]
-    return readAll(session.trees)
+    const snapshots = new Map<string, FoundTrees>()
+    for (const { name } of db.snapshots()) snapshots.set(name, readSnapshot(db, name))
+    return { trees: readAll(session.trees), snapshots }
+  }
+
+  /** When all snapshots are gone, no frame is left that is not the tree's. */
+  async #dropSnapshots(session: Session, db: Db): Promise<void> {
+    const names = this.#model.snapshots
+    if (names.length === 0 || session.crashed) return
+    await session.settle(Promise.all(session.pending))
+    const dropped = async (): Promise<VerifyReport> => {
+      for (const { view } of session.views.values()) view.close()
+      session.views.clear()
+      for (const name of names) await db.dropSnapshot(name)
+      while (db.stats().reclaim.unlinkedFrames > 0) await new Promise((resolve) => setImmediate(resolve))
+      await db.checkpoint()
+      return await db.verify()
+    }
+    const report = await session.settle(dropped())
+    if (report === undefined) return
+    const { problems, blobIds, unlinkedBlobIds } = report
+    const { blobs } = db.stats().store
+    if (problems.length > 0 || unlinkedBlobIds.length > 0 || blobs !== blobIds.length)
+      throw new Error(
+        `without snapshots the store has ${String(blobs)} frames, the tree ${String(blobIds.length)}, ` +
+          `${String(unlinkedBlobIds.length)} are kept, and verify finds ${String(problems.length)} problems`,
+      )
   }
 
   async #verify(session: Session): Promise<void> {
@@ -276,6 +310,14 @@ class HistoryRunner {
         await session.settle(Promise.all(session.pending))
         if (session.crashed || session.failure) return
         this.#view(session, db, step)
+        return
+      case 'snapshot':
+      case 'dropSnapshot':
+        return this.#changeSnapshot(session, db, step)
+      case 'readSnapshot':
+        await session.settle(Promise.all(session.pending))
+        if (session.crashed || session.failure) return
+        this.#readSnapshot(db, session, step)
         return
       case 'checkpoint':
       case 'sync': {
@@ -360,6 +402,49 @@ class HistoryRunner {
       if (what !== expected) throw new Error(`the batch came to '${what}', the oracle says '${expected}'`)
       if (applied.kind === 'changed') this.#acknowledged(applied.state, false)
     })
+  }
+
+  async #changeSnapshot(
+    session: Session,
+    db: Db,
+    { kind, name, wait }: Extract<HistoryStep, { readonly kind: 'snapshot' | 'dropSnapshot' }>,
+  ): Promise<void> {
+    this.#counts.snapshots++
+    const applied: Applied =
+      kind === 'snapshot' ? this.#model.takeSnapshot(name) : this.#model.dropSnapshot(name)
+    if (applied.kind === 'changed') session.wrote = true
+    const outcome = (kind === 'snapshot' ? db.snapshot(name) : db.dropSnapshot(name)).then(
+      () => 'changed',
+      (error: unknown) => {
+        if (isHoltError(error, 'HOLT_EXISTS')) return 'exists'
+        if (isHoltError(error, 'HOLT_NOT_FOUND')) return 'not-found'
+        throw error
+      },
+    )
+    const expected = applied.kind === 'failed' ? applied.reason : applied.kind
+    await session.begin(outcome, wait, (found) => {
+      if (found !== expected) throw new Error(`it came to '${found}', the oracle says '${expected}'`)
+      if (applied.kind === 'changed') this.#acknowledged(applied.state, false)
+    })
+  }
+
+  /** All writes are applied. */
+  #readSnapshot(
+    db: Db,
+    session: Session,
+    { name, tree, key, range }: Extract<HistoryStep, { readonly kind: 'readSnapshot' }>,
+  ): void {
+    const oracles = this.#model.snapshot(name)
+    if (oracles === undefined) return
+    this.#counts.snapshotReads++
+    try {
+      const view = db.openSnapshot(name)
+      compareKey(view.tree(HISTORY_TREES[tree], ENCODINGS), oracles[tree], key)
+      compareRange(view.tree(HISTORY_TREES[tree], ENCODINGS), oracles[tree], range, undefined)
+      view.close()
+    } catch (error) {
+      if (!session.crashed) throw error
+    }
   }
 
   #read(session: Session, step: Extract<HistoryStep, { readonly kind: 'get' | 'scan' | 'list' }>): void {
@@ -613,8 +698,16 @@ function isSubtree({ operation }: TreeWrite): boolean {
   return operation.kind === 'deletePrefix' || operation.kind === 'renamePrefix'
 }
 
-function readAll(trees: readonly [ByteTree, ByteTree]): FoundTrees {
-  const records = (tree: ByteTree): FoundRecord[] => {
+function readSnapshot(db: Db, name: string): FoundTrees {
+  const view = db.openSnapshot(name)
+  const [first, second] = HISTORY_TREES
+  const found = readAll([view.tree(first, ENCODINGS), view.tree(second, ENCODINGS)])
+  view.close()
+  return found
+}
+
+function readAll(trees: readonly [ByteReader, ByteReader]): FoundTrees {
+  const records = (tree: ByteReader): FoundRecord[] => {
     const found: FoundRecord[] = []
     for (const { key, value, version } of tree.scan()) found.push({ key, value, version })
     return found

@@ -35,6 +35,15 @@ export type HistoryStep =
       readonly key: Uint8Array
       readonly range: OracleRange
     }
+  /** What is applied gets this name, and loses it: writes, which a crash takes or leaves like others. */
+  | { readonly kind: 'snapshot' | 'dropSnapshot'; readonly name: string; readonly wait: boolean }
+  | {
+      readonly kind: 'readSnapshot'
+      readonly name: string
+      readonly tree: TreeNumber
+      readonly key: Uint8Array
+      readonly range: OracleRange
+    }
   | { readonly kind: 'checkpoint'; readonly wait: boolean }
   | { readonly kind: 'sync'; readonly wait: boolean }
   /** Both go on beside the steps that follow unless `wait`. */
@@ -98,6 +107,11 @@ export function describeStep(step: HistoryStep): string {
       return `${step.kind} ${String(step.view)}`
     case 'readView':
       return `readView ${String(step.view)} (${HISTORY_TREES[step.tree]}, ${showKey(step.key)}, ${showRange(step.range)})`
+    case 'snapshot':
+    case 'dropSnapshot':
+      return `${step.kind} ${step.name}${step.wait ? '' : ' no wait'}`
+    case 'readSnapshot':
+      return `readSnapshot ${step.name} (${HISTORY_TREES[step.tree]}, ${showKey(step.key)}, ${showRange(step.range)})`
     case 'checkpoint':
     case 'sync':
     case 'compact':

@@ -6,7 +6,13 @@ import { generateHistory, runHistory } from '../../src/index.js'
 describe('a history that went wrong once goes right', () => {
   test('replay where almost all slots are dirty: loading one frame of a path drove out another of it', async () => {
     await runHistory(
-      generateHistory(856, undefined, { subtrees: false, largeValues: false, upkeep: false, views: false }),
+      generateHistory(856, undefined, {
+        subtrees: false,
+        largeValues: false,
+        upkeep: false,
+        views: false,
+        snapshots: false,
+      }),
     )
   })
 
@@ -18,6 +24,7 @@ describe('a history that went wrong once goes right', () => {
           largeValues: false,
           upkeep: false,
           views: false,
+          snapshots: false,
         }),
       )
   })

@@ -19,6 +19,8 @@ describe('random histories of writes, checkpoints and crashes', () => {
       expect(counts.vacuums).toBeGreaterThan(COUNT / 2)
       expect(counts.views).toBeGreaterThan(COUNT * 3)
       expect(counts.viewReads).toBeGreaterThan(COUNT * 3)
+      expect(counts.snapshots).toBeGreaterThan(COUNT * 5)
+      expect(counts.snapshotReads).toBeGreaterThan(COUNT * 3)
       expect(counts.heldFrames).toBeGreaterThan(COUNT)
       expect(counts.crashesAtACall).toBeGreaterThan(COUNT / 2)
       expect(counts.cutOffOpenings).toBeGreaterThan(COUNT / 5)

@@ -78,6 +78,28 @@ test('a batch whose condition fails changes nothing', () => {
   expect(made.compare(found('a=1@5', 'b=2@6', 'c=3@7'))).toBeUndefined()
 })
 
+describe('a snapshot', () => {
+  test('must show what it showed, and be there and gone with its state', () => {
+    const made = model()
+    expect(made.takeSnapshot('s')).toEqual({ kind: 'changed', state: 4 })
+    expect(made.takeSnapshot('s')).toMatchObject({ kind: 'failed', reason: 'exists' })
+    expect(made.dropSnapshot('x')).toMatchObject({ kind: 'failed', reason: 'not-found' })
+    made.apply([put('a', '9')])
+    made.dropSnapshot('s')
+    made.stabilise(5)
+    const trees = found('a=9@9', 'b=2@6', 'c=3@7')
+    const shown = found('a=1@5', 'b=2@6', 'c=3@7')
+    expect(made.recover(trees, 'power-loss', new Map([['s', trees]]))).toContain('snapshot s, tree 0')
+    expect(made.recover(trees, 'power-loss', new Map([['t', shown]]))).toContain('snapshots t instead of')
+    expect(made.recover(trees, 'close', new Map([['s', shown]]))).toContain('snapshots s instead of none')
+    expect(made.recover(trees, 'power-loss', new Map([['s', shown]]))).toBeUndefined()
+    expect(made.snapshots).toEqual(['s'])
+    expect(made.snapshot('s')?.[0].size).toBe(3)
+    made.dropSnapshot('s')
+    expect(made.recover(trees, 'power-loss')).toBeUndefined()
+  })
+})
+
 describe('versions', () => {
   test('of later writes must be larger, of one batch the same', () => {
     expect(model().compare(found('a=1@5', 'b=2@4', 'c=3@7'))).toContain('version of <62>')
