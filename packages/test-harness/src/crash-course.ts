@@ -6,6 +6,7 @@ import {
   crashDirectory,
   type CrashHistory,
   crashKey,
+  crashSnapshot,
   CrashStates,
   type CrashStep,
   crashValue,
@@ -20,6 +21,8 @@ const REST_MS = 8_000
 const REST_TURNS = 80
 /** Calls that change nothing: no image is taken before them. */
 const UNCHANGING = new Set(['read', 'stat', 'list'])
+/** Share of the disks with snapshots on which all are dropped, to see that they leave nothing. */
+const DROP_SHARE = 0.2
 
 export interface CrashCourseOptions {
   readonly seed: number
@@ -272,6 +275,22 @@ class Course {
         if (step.do === 'view') this.#view = { view: tree.view(), state: states.newest }
         return
       }
+      case 'snapshot':
+      case 'dropSnapshot': {
+        const name = crashSnapshot(step.number)
+        if (states.hasSnapshot(name)) {
+          if (!states.isSnapshot(name, shownBy(db, name))) throw new Error(`${name} shows what it did not`)
+          const dropped = states.snapshot(name, false)
+          await db.dropSnapshot(name)
+          this.#acknowledge(tree, dropped)
+        }
+        if (step.do === 'dropSnapshot') return
+        const state = states.snapshot(name, true)
+        const { version } = await db.snapshot(name)
+        this.#acknowledge(tree, state)
+        this.#version = Math.max(this.#version, version)
+        return
+      }
       case 'reopen':
       case 'rest':
     }
@@ -369,7 +388,8 @@ class Course {
       .map(({ key, value }) => [key, value] as const)
     // Whether that one was written before the second crash came is left open.
     const own = content.filter(([key]) => !key.startsWith('before'))
-    const found = new Set(this.#states.matching(own, 0, this.#states.newest))
+    const snapshots = db.snapshots().map(({ name }) => [name, shownBy(db, name)] as const)
+    const found = new Set(this.#states.matching(own, 0, this.#states.newest, snapshots))
     for (const { what, first, last, stable } of moments) {
       const least = lostPower ? Math.min(first, stable) : first
       if ([...found].some((state) => state >= least && state <= last)) continue
@@ -382,10 +402,43 @@ class Course {
     if (problems.length > 0) fail(`it is not sound: ${JSON.stringify(problems[0])}`)
     await tree.put('after the crash', '')
     const next = tree.getRecord('after the crash')?.version ?? 0
+    if (snapshots.length > 0 && this.#random.chance(DROP_SHARE)) {
+      const problem = await dropAll(db)
+      if (problem !== undefined) fail(problem)
+    }
     if (next <= version) fail(`version ${String(next)} is handed out, ${String(version)} was already`)
     await db.close()
     disk.kill()
   }
+}
+
+function shownBy(db: Db, snapshot: string): (readonly [string, string])[] {
+  const view = db.openSnapshot(snapshot)
+  try {
+    const reader = view.tree('t', { valueEncoding: 'utf8' })
+    return (
+      reader
+        .scan()
+        .toArray()
+        .map(({ key, value }) => [key, value] as const)
+        // As of the tree itself: see where a second crash comes.
+        .filter(([key]) => !key.startsWith('before'))
+    )
+  } finally {
+    view.close()
+  }
+}
+
+/** Drops all snapshots; what is wrong if a frame is left then that is not the tree's. */
+async function dropAll(db: Db): Promise<string | undefined> {
+  for (const { name } of db.snapshots()) await db.dropSnapshot(name)
+  while (db.stats().reclaim.unlinkedFrames > 0) await new Promise((resolve) => setImmediate(resolve))
+  await db.checkpoint()
+  const { problems, blobIds, unlinkedBlobIds } = await db.verify()
+  if (problems.length > 0) return `without its snapshots it is not sound: ${JSON.stringify(problems[0])}`
+  const { blobs } = db.stats().store
+  if (unlinkedBlobIds.length === 0 && blobs === blobIds.length) return undefined
+  return `without its snapshots it has ${String(blobs)} frames, the tree ${String(blobIds.length)}`
 }
 
 function treeOf(db: Db): Promise<Tree<string, string>> {

@@ -18,6 +18,8 @@ export type CrashStep =
   | { readonly do: 'reopen' }
   /** A view, in the place of the one before, which has to show what it showed when it was taken. */
   | { readonly do: 'view' | 'closeView' }
+  /** Takes one of some snapshots, in the place of the one that had its name, which was read before; or drops it. */
+  | { readonly do: 'snapshot' | 'dropSnapshot'; readonly number: number }
   /** Nothing is asked for some seconds: what goes by timers has its turn. */
   | { readonly do: 'rest' }
 
@@ -32,6 +34,7 @@ export interface CrashHistory {
 
 const DIRECTORIES = 4
 const KEYS = 48
+const SNAPSHOTS = 3
 
 export function crashKey(key: number): string {
   return `${crashDirectory(key % DIRECTORIES)}file-${String(Math.floor(key / DIRECTORIES))}`
@@ -39,6 +42,10 @@ export function crashKey(key: number): string {
 
 export function crashDirectory(directory: number): string {
   return `dir-${String(directory)}/`
+}
+
+export function crashSnapshot(number: number): string {
+  return `snapshot ${String(number)}`
 }
 
 /** The value that a step writes: no other step writes the same. */
@@ -59,6 +66,7 @@ export const crashHistories: fc.Arbitrary<CrashHistory> = fc.record({
 function crashStep(): fc.Arbitrary<CrashStep> {
   const key = fc.integer({ min: 0, max: KEYS - 1 })
   const directory = fc.integer({ min: 0, max: DIRECTORIES - 1 })
+  const snapshot = fc.integer({ min: 0, max: SNAPSHOTS - 1 })
   // Some so long that they lie in frames of their own.
   const sizeBytes = fc.oneof(
     { weight: 6, arbitrary: fc.integer({ min: 8, max: 900 }) },
@@ -83,6 +91,8 @@ function crashStep(): fc.Arbitrary<CrashStep> {
     { weight: 2, arbitrary: fc.record({ do: as('rest') }) },
     { weight: 2, arbitrary: fc.record({ do: as('view') }) },
     { weight: 1, arbitrary: fc.record({ do: as('closeView') }) },
+    { weight: 3, arbitrary: fc.record({ do: as('snapshot'), number: snapshot }) },
+    { weight: 1, arbitrary: fc.record({ do: as('dropSnapshot'), number: snapshot }) },
   )
 }
 
@@ -95,6 +105,8 @@ const MUTATIONS: readonly CrashStep[] = [
   { do: 'deletePrefix', directory: 0 },
   { do: 'renamePrefix', from: 0, to: 2 },
   { do: 'view' },
+  { do: 'snapshot', number: 0 },
+  { do: 'dropSnapshot', number: 0 },
   { do: 'checkpoint' },
   { do: 'reopen' },
 ]
@@ -123,6 +135,9 @@ export function* shortHistories(most: number): Generator<CrashHistory> {
 export class CrashStates {
   readonly #content = new Map<string, string>()
   readonly #digests: string[] = [digestOf([])]
+  /** By name what each snapshot shows, and of each state which there are. */
+  readonly #snapshots = new Map<string, string>()
+  readonly #snapshotDigests: string[] = [digestOf([])]
 
   /** The newest state. */
   get newest(): number {
@@ -135,8 +150,29 @@ export class CrashStates {
       if (value === undefined) this.#content.delete(key)
       else this.#content.set(key, value)
     }
-    this.#digests.push(digestOf(this.#content))
+    return this.#push(digestOf(this.#content))
+  }
+
+  /** Goes on to the next state: what there is gets a name, or nothing has it any more. Returns its number. */
+  snapshot(name: string, isTaken: boolean): number {
+    if (isTaken) this.#snapshots.set(name, this.#digests[this.newest])
+    else this.#snapshots.delete(name)
+    return this.#push(this.#digests[this.newest])
+  }
+
+  #push(digest: string): number {
+    this.#digests.push(digest)
+    this.#snapshotDigests.push(digestOf(this.#snapshots))
     return this.newest
+  }
+
+  hasSnapshot(name: string): boolean {
+    return this.#snapshots.has(name)
+  }
+
+  /** Whether that is what the snapshot of that name shows now. */
+  isSnapshot(name: string, content: Iterable<readonly [string, string]>): boolean {
+    return this.#snapshots.get(name) === digestOf(content)
   }
 
   /** The keys that begin with `prefix`, with their values. */
@@ -144,11 +180,20 @@ export class CrashStates {
     return [...this.#content].filter(([key]) => key.startsWith(prefix))
   }
 
-  /** The states from `first` to `last` that show this content. */
-  matching(content: Iterable<readonly [string, string]>, first: number, last: number): number[] {
+  /** The states from `first` to `last` that show this content and, where they are told, these snapshots and no others. */
+  matching(
+    content: Iterable<readonly [string, string]>,
+    first: number,
+    last: number,
+    snapshots?: Iterable<readonly [name: string, content: Iterable<readonly [string, string]>]>,
+  ): number[] {
     const digest = digestOf(content)
+    const named =
+      snapshots && digestOf([...snapshots].map(([name, shown]) => [name, digestOf(shown)] as const))
     const found: number[] = []
-    for (let state = first; state <= last; state++) if (this.#digests[state] === digest) found.push(state)
+    for (let state = first; state <= last; state++)
+      if (this.#digests[state] === digest && (named === undefined || this.#snapshotDigests[state] === named))
+        found.push(state)
     return found
   }
 }

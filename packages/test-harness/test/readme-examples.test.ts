@@ -80,6 +80,7 @@ describe("the first example of a package's README", () => {
   test.each([
     ['Reading', 5],
     ['Views', 2],
+    ['Snapshots', 2],
   ])('of holt under %s prints what its comments say', async (title, least) => {
     const readme = readFileSync(join(PACKAGES, 'holt', 'README.md'), 'utf8')
     const code = new RegExp(`^## ${title}$.*?^\`\`\`ts\\n(.*?)^\`\`\`$`, 'ms').exec(readme)?.[1] ?? ''

@@ -34,6 +34,39 @@ describe('a crash at any call to the disk', () => {
     expect(merges).toBeGreaterThan(0)
   }, 120_000)
 
+  test('while snapshots are taken and dropped, in images and in the journal', async () => {
+    const together = (from: number, sizeBytes: number): CrashStep => ({
+      do: 'together',
+      keys: Array.from({ length: 14 }, (_, i) => (from + 3 * i) % 48),
+      sizeBytes,
+    })
+    const steps: CrashStep[] = [
+      together(0, 900),
+      together(1, 900),
+      { do: 'checkpoint' },
+      { do: 'snapshot', number: 0 },
+      together(0, 700),
+      { do: 'put', key: 3, sizeBytes: 9_000 },
+      { do: 'checkpoint' },
+      { do: 'snapshot', number: 1 },
+      { do: 'deletePrefix', directory: 1 },
+      { do: 'put', key: 3, sizeBytes: 8_000 },
+      { do: 'dropSnapshot', number: 0 },
+      together(1, 500),
+      { do: 'reopen' },
+      { do: 'snapshot', number: 0 },
+      { do: 'renamePrefix', from: 2, to: 1 },
+      { do: 'rest' },
+      { do: 'dropSnapshot', number: 1 },
+      together(12, 400),
+      { do: 'checkpoint' },
+      { do: 'dropSnapshot', number: 0 },
+      { do: 'rest' },
+    ]
+    for (const durability of ['os', 'disk'] as const)
+      await runCrashSeed(11, { durability, mappings: true, reorder: true, steps })
+  }, 120_000)
+
   test('of the shortest histories', async () => {
     let images = 0
     for (const history of shortHistories(1)) images += (await runCrashSeed(7, history)).images.length
