@@ -145,13 +145,12 @@ it('verify works in memory', async () => {
   await db.close()
 })
 
-it('verify names a frame that no part of the tree is, and a stored one that nobody knows', async () => {
-  const io = FsIo.create()
+function makeEngine(): Engine {
   const store = new MemoryBlobStore()
   const frames = new BufferManager({ store, capacityFrames: 32 })
   const index = ArtIndex.create(frames)
-  const engine = new Engine({
-    io,
+  return new Engine({
+    io: FsIo.create(),
     frames,
     index,
     snapshots: new Snapshots(index),
@@ -164,6 +163,36 @@ it('verify names a frame that no part of the tree is, and a stored one that nobo
     start: () => Promise.resolve(),
     backgroundCompaction: false,
   })
+}
+
+it('verify names what a snapshot sees and could lose', async () => {
+  const engine = makeEngine()
+  const { io, frames, index, snapshots } = engine
+  snapshots.apply({ kind: 'take', name: 'first', takenMs: 0 }, 1)
+  expect((await verifyDatabase(engine, {})).problems).toEqual([])
+  const { rootId } = index
+  // As if it were given up, and from before the snapshot.
+  index.unlinked.addSingle(rootId, 1, 1)
+  const what = 'the tree says it had it from epoch 1 to 1, the view is of 1'
+  expect((await verifyDatabase(engine, {})).problems).toContainEqual({
+    blobId: rootId,
+    ref: 0,
+    what: `seen by snapshot 'first': ${what}`,
+  })
+  index.unlinked.removeNext()
+  // One whose frames are in no book.
+  const stray = ArtIndex.create(frames)
+  snapshots.restore([{ name: 'stray', takenMs: 0, epoch: 2, seq: 2, rootId: stray.rootId }], [])
+  expect((await verifyDatabase(engine, {})).problems).toEqual([
+    { blobId: stray.rootId, ref: 0, what: 'the frame belongs to nothing: it has leaked' },
+    { blobId: stray.rootId, ref: 0, what: "seen by snapshot 'stray': the frame belongs to nothing" },
+  ])
+  await io.dispose()
+})
+
+it('verify names a frame that no part of the tree is, and a stored one that nobody knows', async () => {
+  const engine = makeEngine()
+  const { io, store, frames } = engine
   expect((await verifyDatabase(engine, {})).problems).toEqual([])
   const lost = frames.allocate()
   await store.write(blobId(9), new Uint8Array(FRAME_BYTES))
