@@ -245,6 +245,40 @@ describe('a snapshot of a database on disk', () => {
     await db.close()
   })
 
+  it.each([
+    ['newest first', [3, 2, 1, 0]],
+    ['oldest first', [0, 1, 2, 3]],
+    ['from the middle', [1, 3, 0, 2]],
+  ])(
+    'may be one of several that see the same frames, dropped in any order over openings: %s',
+    async (_order, order) => {
+      let db = await open(path, OPTIONS)
+      const tree = await db.tree('t', UTF8)
+      const contents: Content[] = []
+      await fill(tree, 'old')
+      await tree.put('large', 'L'.repeat(20_000))
+      for (let number = 0; number < 4; number++) {
+        if (number > 1) await fill(tree, `part ${String(number)}`, 40)
+        await db.snapshot(String(number))
+        contents.push(await contentOf(db))
+      }
+      await fill(tree, 'new')
+      await tree.put('large', 'M'.repeat(30_000))
+      await tree.deletePrefix('dir-4/')
+      for (const [i, number] of order.entries()) {
+        await db.close()
+        db = await open(path, OPTIONS)
+        await db.dropSnapshot(String(number))
+        await givenBack(db)
+        for (const left of order.slice(i + 1))
+          expect(await snapshotContent(db, String(left))).toEqual(contents[left])
+        expect((await db.verify()).problems).toEqual([])
+      }
+      await holdsNothing(db)
+      await db.close()
+    },
+  )
+
   it('dropped in the journal is gone after a kill, and what it held comes back', async () => {
     const db = await open(path, OPTIONS)
     const tree = await db.tree('t', UTF8)
