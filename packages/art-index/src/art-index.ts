@@ -130,7 +130,10 @@ export class ArtIndex implements ArtIndexContract {
     return new ArtIndex(new Tree(source, rootId, usableBytes, options.delimiter ?? DELIMITER, views))
   }
 
-  /** The tree whose root frame is `rootId`, without what it had let go of: see {@link restore}. Throws `HOLT_INVALID_ARGUMENT` on options out of range. */
+  /**
+   * The tree whose root frame is `rootId`, without what it had let go of: see {@link restore}. Throws `HOLT_INVALID_ARGUMENT` on
+   * options out of range.
+   */
   static attach(source: FrameSource, rootId: BlobId, options: ArtIndexOptions = {}): ArtIndex {
     const views = new LiveViews(options.epoch ?? FIRST_EPOCH)
     const tree = new Tree(source, rootId, usableBytesOf(options), options.delimiter ?? DELIMITER, views)

@@ -14,8 +14,8 @@ const SEGMENT_BYTES = 65_536
 
 /**
  * Makes a store in `directory` that has everything the format knows: several trees, nodes of every kind, frames that
- * spilled, large values, manifest records, snapshots and frames that they alone see, and a journal of several segments whose end is in no image yet. The content
- * is the same every time, store id and salts are not. Returns what it holds.
+ * spilled, large values, manifest records, snapshots and frames that they alone see, and a journal of several segments whose
+ * end is in no image yet. The content is the same every time, store id, salts and times are not. Returns what it holds.
  *
  * @param scratch - a directory for the store that is being written; it is copied as a killed process would leave it
  */
