@@ -28,6 +28,7 @@
  */
 import { engineFaults } from './faults/engine.mjs'
 import { journalFaults } from './faults/journal.mjs'
+import { snapshotFaults } from './faults/snapshots.mjs'
 import { storeFaults } from './faults/stores.mjs'
 import { walkerFaults } from './faults/walker.mjs'
 
@@ -37,6 +38,7 @@ export const FAULT_GROUPS = [
   { about: 'The journal', faults: journalFaults },
   { about: 'Stores and their manifest', faults: storeFaults },
   { about: 'Checkpoints and the engine', faults: engineFaults },
+  { about: 'Snapshots', faults: snapshotFaults },
 ]
 
 /** @type {readonly Fault[]} */

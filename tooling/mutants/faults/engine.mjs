@@ -77,7 +77,7 @@ export const engineFaults = [
     id: 'engine-sync-found',
     fault: 'db.sync before the first write does not make stable what replay brought back',
     file: `${HOLT}/engine.ts`,
-    find: '      if (!this.frames.hasDirt) return\n      await this.#begin()\n    }\n    if (this.journal !== undefined)',
+    find: '      if (!this.#hasNews()) return\n      await this.#begin()\n    }\n    if (this.journal !== undefined)',
     replace: '      return\n    }\n    if (this.journal !== undefined)',
     test: `${SIMULATED}/named-scenarios.test.ts`,
     title: 'the journal a kill, an opening, a sync and no write, then a power loss: what was found is there',
@@ -132,9 +132,9 @@ export const engineFaults = [
   {
     id: 'engine-note-unlinked',
     fault: 'the note forgets what deletePrefix has unlinked',
-    file: `${HOLT}/open.ts`,
-    find: 'unlinked: [...index.unlinked.roots(), ...index.building],',
-    replace: 'unlinked: [...index.building],',
+    file: `${HOLT}/snapshots.ts`,
+    find: 'of index.unlinked.list()) {',
+    replace: 'of [] as KeptFrame[]) {',
     test: `${SIMULATED}/named-scenarios.test.ts`,
     title:
       'a checkpoint a crash between the frames that are written and those that are given up: no frame belongs to nobody',
@@ -142,9 +142,9 @@ export const engineFaults = [
   {
     id: 'engine-note-building',
     fault: 'the note forgets the frames of a bulk load under way',
-    file: `${HOLT}/open.ts`,
-    find: 'unlinked: [...index.unlinked.roots(), ...index.building],',
-    replace: 'unlinked: [...index.unlinked.roots()],',
+    file: `${HOLT}/snapshots.ts`,
+    find: '    for (const id of index.building) kept.push({ id, isSingle: false, birth: epoch, death: epoch })\n',
+    replace: '',
     test: `${SIMULATED}/bulk-load-crashes.test.ts`,
     title:
       'a bulk load that a crash interrupts is there in whole or not at all, at every call of the Io, and leaks no frame',
