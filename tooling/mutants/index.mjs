@@ -26,6 +26,7 @@
  * }} ReportedFile of vitest's JSON report
  * @typedef {{ readonly kind: 'noticed' | 'survived' | 'unfit', readonly by: string }} Verdict
  */
+import { diskFaults } from './faults/disk.mjs'
 import { engineFaults } from './faults/engine.mjs'
 import { journalFaults } from './faults/journal.mjs'
 import { snapshotFaults } from './faults/snapshots.mjs'
@@ -39,6 +40,7 @@ export const FAULT_GROUPS = [
   { about: 'Stores and their manifest', faults: storeFaults },
   { about: 'Checkpoints and the engine', faults: engineFaults },
   { about: 'Snapshots', faults: snapshotFaults },
+  { about: 'The way to the disk, shared memory, and the simulated disk', faults: diskFaults },
 ]
 
 /** @type {readonly Fault[]} */

@@ -239,6 +239,35 @@ describe('the shape of a tree', () => {
   })
 })
 
+describe('paths of crossings', () => {
+  it.each([1, 2, 3, 4])(
+    'stay within the share of a frame that is theirs, whatever is merged, seed %i',
+    (seed) => {
+      const next = random(seed)
+      const keys: Uint8Array[] = []
+      const long = 'd'.repeat(210)
+      // Directories with long names, of one to some frames each: three of them together have longer paths than a frame may hold.
+      for (let group = 0; group < 30; group++)
+        for (let directory = 0; directory < 3; directory++)
+          for (let left = 30 + Math.floor(next() * 60); left > 0; left--)
+            keys.push(
+              utf8(`${pad(group, 2)}/${String(directory)}${long}/${String(Math.floor(next() * 1e6))}`),
+            )
+      const index = loaded(keys, 120, 2_000, MIN_USABLE_BYTES)
+      expect(verifyTree(index).problems).toEqual([])
+      for (const key of keys) {
+        if (next() < 0.5) continue
+        index.key.set(key)
+        index.delete(key.length)
+      }
+      drainCandidates(index)
+      expect(verifyTree(index).problems).toEqual([])
+      compact(index)
+      expect(verifyTree(index).problems).toEqual([])
+    },
+  )
+})
+
 describe('statistics', () => {
   it('count frames by fill and depth', () => {
     const index = loaded(

@@ -147,7 +147,19 @@ describe('hybrid latch', () => {
     const table = new LatchTable(latches, versions)
     table.lockExclusive(1)
     expect([versions[1], latches[1] & 0x4000_0000]).toEqual([0, 0x4000_0000])
-    table.unlockExclusive(1)
+    const opened: number[] = []
+    const { and } = Atomics
+    const noting = (array: Int32Array, index: number, value: number): number => {
+      opened.push(versions[1])
+      return and(array, index, value)
+    }
+    Atomics.and = noting as typeof Atomics.and
+    try {
+      table.unlockExclusive(1)
+    } finally {
+      Atomics.and = and
+    }
+    expect(opened).toEqual([1])
     expect([versions[1], latches[1]]).toEqual([1, 0])
     table.lockShared(1)
     table.unlockShared(1)

@@ -207,6 +207,16 @@ export const storeFaults = [
     title: "a backup is a store of its own, as small as it can be, of a database of durability 'memory'",
   },
   {
+    id: 'store-backup-name-sync',
+    fault: 'backup: the name of its data file is not made stable before there is a manifest',
+    file: `${SRC}/store-backup.ts`,
+    find: '    await io.syncDir(directory)\n    await syncAncestors(io, directory)\n',
+    replace: '    await syncAncestors(io, directory)\n',
+    test: 'packages/test-harness/test/holt/backup.test.ts',
+    title:
+      'a crash at any call of a backup leaves the source whole, and of the copy all or nothing that opens',
+  },
+  {
     id: 'store-backup-way-sync',
     fault: 'backup: the way to its directory is not made stable',
     file: `${SRC}/store-backup.ts`,

@@ -349,6 +349,15 @@ export const walkerFaults = [
     title: 'a frame that is left out gives its place to the last one, with all that is known of it',
   },
   {
+    id: 'walker-merge-crossing-paths',
+    fault: 'merge: paths of crossings are joined in one frame beyond what it may hold',
+    file: `${SRC}/repack.ts`,
+    find: '    if (sizes.crossingPrefixBytes + absorbed.crossingPrefixBytes > owner.maxCrossingPrefixBytes) return false\n',
+    replace: '',
+    test: `${TEST}/compaction.test.ts`,
+    title: 'paths of crossings stay within the share of a frame that is theirs, whatever is merged',
+  },
+  {
     id: 'walker-move-destination',
     fault: 'move: what lay at the destination stays',
     file: `${SRC}/move-prefix.ts`,

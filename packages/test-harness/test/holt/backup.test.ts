@@ -387,7 +387,7 @@ describe('a crash at any call of a backup', () => {
       add(source.disk.crashImage(number), 'power loss')
       // Of the names in it any may be there.
       if (operation === 'syncDir' && path === COPY)
-        for (let seed = 1; seed <= 8; seed++)
+        for (let seed = 1; seed <= 40; seed++)
           add(source.disk.crashImage({ seed, keepSectors: 1, keepNames: 0.5 }), 'loss of names')
     })
     await source.db.sync()

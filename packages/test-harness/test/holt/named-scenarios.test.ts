@@ -3,7 +3,8 @@
  * for certain.
  */
 import { type Db, open, type OpenOptions, type Tree } from 'holt'
-import { describe, expect, test } from 'vitest'
+import { Journal } from '@holt/journal'
+import { describe, expect, test, vi } from 'vitest'
 
 import { SimDisk } from '../../src/index.js'
 import type { SimCall, SimIo } from '../../src/index.js'
@@ -154,6 +155,46 @@ describe('the journal', () => {
       expect(Number(second.tree.getRecord('b')?.version)).toBeGreaterThan(newest)
       expect(await found(after.crash(seed))).toEqual({ a: '1', b: '2' })
     }
+  })
+
+  test('none, a write, then a power loss: its version is not handed out again', async () => {
+    const disk = new SimDisk({ seed: 13 })
+    const life = await begin(disk.start(), { durability: 'memory' })
+    await life.tree.put('a', '1')
+    const lost = Number(life.tree.getRecord('a')?.version)
+    const after = disk.crash({ seed: 14, ...NOTHING_KEPT })
+    const second = await begin(after.start(), { durability: 'memory' })
+    expect(contents(second)).toEqual({})
+    await second.tree.put('b', '2')
+    expect(Number(second.tree.getRecord('b')?.version)).toBeGreaterThan(lost)
+    await second.db.close()
+  })
+
+  test('versions too far above the highest durable one: the next write waits for a sync', async () => {
+    const disk = new SimDisk({ seed: 15 })
+    const life = await begin(disk.start())
+    await life.tree.put('a', '1')
+    await life.db.close()
+    const second = await begin(disk.start())
+    await second.tree.put('b', '2')
+    // Sixteen million writes without a sync in between, to all appearances.
+    let isSynced = false
+    const durable = vi
+      .spyOn(Journal.prototype, 'durableSeq', 'get')
+      .mockImplementation(() => (isSynced ? 2 ** 50 : 0))
+    const sync = vi.spyOn(Journal.prototype, 'sync').mockImplementation(() => {
+      isSynced = true
+      return Promise.resolve()
+    })
+    try {
+      await second.tree.put('c', '3')
+      expect(isSynced).toBe(true)
+    } finally {
+      durable.mockRestore()
+      sync.mockRestore()
+    }
+    await second.db.close()
+    expect(await found(disk)).toEqual({ a: '1', b: '2', c: '3' })
   })
 
   test('a torn end before a segment that was begun: what lies behind it is dead, now and later', async () => {

@@ -1,8 +1,10 @@
+import { isHoltError } from '@holt/errors'
 import { type Db, open } from 'holt'
 import { expect, test } from 'vitest'
 
 import { SimDisk } from '../../src/index.js'
 import type { SimIo } from '../../src/index.js'
+import { gatedIo } from './gated-io.js'
 
 const PATH = '/home/db'
 
@@ -70,3 +72,30 @@ for (const locks of [true, false]) {
     await db.close()
   })
 }
+
+test('of two openings that meet the lock of a process that is gone one gets it, whichever call the other comes between', async () => {
+  const closed = await closedStore()
+  await openDb(closed.start({ locks: false }))
+  const stale = closed.killImage(1)
+  const orUndefined = (error: unknown): undefined => {
+    if (!isHoltError(error, 'HOLT_LOCKED')) throw error
+  }
+  let winners = 0
+  for (let at = 1; ; at++) {
+    const disk = stale.killImage(at)
+    const other = disk.start({ locks: false })
+    let second: Promise<Db | undefined> | undefined
+    const gated = gatedIo(disk.start({ locks: false }), async (call) => {
+      if (call !== at) return
+      second = openDb(other).catch(orUndefined)
+      await second
+    })
+    const first = await openDb(gated).catch(orUndefined)
+    if (second === undefined) break
+    const opened = [first, await second].filter((db) => db !== undefined)
+    expect(opened, `call ${String(at)}`).toHaveLength(1)
+    if (opened[0] !== first) winners++
+    for (const db of opened) await db.close()
+  }
+  expect(winners).toBeGreaterThan(5)
+})
