@@ -7,6 +7,7 @@
  *   npm run campaign -- damage                        every byte of a small store flipped, every file cut off everywhere
  *   npm run campaign -- options                       one history under every option, from disk to disk: one answer
  *   npm run campaign -- kills --count 500             processes killed at any moment, on this machine's disk
+ *   npm run campaign -- kills --on xfs                the same on a file system made for it: ext4, xfs, btrfs, or a full tmpfs (root)
  *   npm run campaign -- --fresh                       forgets what was done before
  */
 import './check-node.mjs'
@@ -26,6 +27,7 @@ const { values, positionals } = parseArgs({
     minutes: { type: 'string', default: '10' },
     seed: { type: 'string', default: '1' },
     count: { type: 'string', default: '100' },
+    on: { type: 'string' },
     fresh: { type: 'boolean', default: false },
   },
 })
@@ -38,7 +40,7 @@ if (
   !/^\d+$/.test(values.count)
 ) {
   process.stderr.write(
-    `usage: npm run campaign -- [${PART_NAMES.join('|')}] [--minutes N] [--seed S] [--count N] [--fresh]\n`,
+    `usage: npm run campaign -- [${PART_NAMES.join('|')}] [--minutes N] [--seed S] [--count N] [--on FILE-SYSTEM] [--fresh]\n`,
   )
   process.exit(2)
 }
@@ -123,6 +125,7 @@ const PARTS = {
   options: [() => runTest('one-answer.test.ts', { HOLT_OPTION_HISTORIES: '20' })],
   kills: ['os', 'disk'].map((durability) => () => {
     const args = ['--count', values.count, '--durability', durability, '--seed', String(seed)]
+    if (values.on !== undefined) args.push('--on', values.on)
     return runProgram('packages/test-harness/bin/kills.mjs', args)
   }),
 }

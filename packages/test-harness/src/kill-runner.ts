@@ -1,14 +1,12 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 
 import { open } from 'holt'
 
 import { KILL_CHILD_OPTIONS, KILL_WINDOW } from './kill-options.js'
-import { KILL_TREES, KillModel } from './kill-workload.js'
+import { type KillReport, type KillTrigger, runKillProcess, type ToldBackup } from './kill-process.js'
+import { KILL_TREES, KillModel, puts } from './kill-workload.js'
 import { SeededRandom } from './seeded-random.js'
 
 export interface KillOptions {
@@ -17,6 +15,10 @@ export interface KillOptions {
   readonly seed?: number
   /** Default a fresh directory beneath the system's temporary one, which is removed at the end. */
   readonly directory?: string
+  /** Have the file system of `directory` filled up again and again. It must be a small one of our own. */
+  readonly fillUp?: boolean
+  /** Ends the run after the kill under way. */
+  readonly signal?: AbortSignal
   readonly onProgress?: (done: number, counts: Readonly<KillCounts>) => void
 }
 
@@ -24,6 +26,8 @@ export interface KillCounts {
   kills: number
   /** The last that was heard of a checkpoint is that it began. */
   duringCheckpoint: number
+  /** The same of a backup. */
+  duringBackup: number
   /** At most {@link NEAR_SWITCH_OPERATIONS} operations after the journal went on in another segment. */
   aroundSegmentSwitch: number
   /** Before the child had opened the database. */
@@ -33,173 +37,196 @@ export interface KillCounts {
   segmentSwitches: number
   /** Operations that were not acknowledged and were there all the same. */
   beyondAcknowledged: number
+  /** Backups that were acknowledged, opened afterwards and compared. */
+  backups: number
+  /** Commits that a change feed had told of, all of which were there, without a gap over the kills. */
+  changesTold: number
+  /** Feeds whose position was not kept any more. */
+  feedsExpired: number
+  /** Operations that were refused because the file system was full, and made again. */
+  refusals: number
 }
 
 /** Operations after a segment switch for which a kill counts as around it. */
 export const NEAR_SWITCH_OPERATIONS = 100
 
-/** When the parent kills: after a time, or so soon after an event. */
-interface Trigger {
-  readonly on: 'time' | 'checkpoint' | 'switch'
-  readonly delayMs: number
-  readonly skip: number
-}
-
-interface ChildReport {
-  readonly lastAcknowledged: number
-  readonly opened: boolean
-  readonly inCheckpoint: boolean
-  readonly operationsSinceSwitch: number
-  readonly checkpoints: number
-  readonly segmentSwitches: number
-  readonly errors: string
-}
-
 /**
  * Kills a writing process again and again with SIGKILL and checks after each kill that every acknowledged write is
- * there, in order, and batches whole. Throws at the first that is not.
+ * there, in order, and batches whole; that what a change feed told is there, and that the next feed goes on behind it; and
+ * that backups which were acknowledged open and hold what they should. Throws at the first that is not.
  */
 export async function runKills(options: KillOptions): Promise<KillCounts> {
-  const seed = options.seed ?? 1
-  const random = new SeededRandom(seed)
-  const model = new KillModel(seed)
-  const base = options.directory ?? mkdtempSync(join(tmpdir(), 'holt-kills-'))
-  const directory = join(base, 'db')
-  const counts: KillCounts = {
+  const run = new KillRun(options)
+  try {
+    for (let kill = 1; kill <= options.count && options.signal?.aborted !== true; kill++) {
+      await run.kill(kill)
+      options.onProgress?.(kill, run.counts)
+    }
+    return run.counts
+  } finally {
+    run.clean()
+  }
+}
+
+class KillRun {
+  readonly counts: KillCounts = {
     kills: 0,
     duringCheckpoint: 0,
+    duringBackup: 0,
     aroundSegmentSwitch: 0,
     duringOpen: 0,
     operations: 0,
     checkpoints: 0,
     segmentSwitches: 0,
     beyondAcknowledged: 0,
+    backups: 0,
+    changesTold: 0,
+    feedsExpired: 0,
+    refusals: 0,
   }
-  try {
-    for (let kill = 1; kill <= options.count; kill++) {
-      const trigger = drawTrigger(random)
-      const report = await runChild(directory, options.durability, seed, model.operations, trigger)
-      const acknowledged = Math.max(model.operations, report.lastAcknowledged + 1)
-      // Half of the time the next child finds what the kill left, and a copy is looked at.
-      const place = random.chance(0.5) ? directory : join(base, 'copy')
-      if (place !== directory && existsSync(directory)) cpSync(directory, place, { recursive: true })
-      const what = `kill ${String(kill)} of seed ${String(seed)} in '${options.durability}' mode (${JSON.stringify(trigger)})`
-      if (existsSync(directory)) await check(place, options.durability, model, acknowledged, what)
-      if (place !== directory) rmSync(place, { recursive: true, force: true })
+  readonly #options: KillOptions
+  readonly #seed: number
+  readonly #random: SeededRandom
+  readonly #model: KillModel
+  /** Beneath it the database and its backups; and a place for copies, which is not full. */
+  readonly #base: string
+  readonly #copies = mkdtempSync(join(tmpdir(), 'holt-kill-copies-'))
+  /** What the feed told of last; undefined operation: it may begin anywhere. */
+  #told: { readonly operation: number | undefined; readonly version: number } = { operation: -1, version: 0 }
 
-      counts.kills++
-      if (!report.opened) counts.duringOpen++
-      if (report.inCheckpoint) counts.duringCheckpoint++
-      if (report.operationsSinceSwitch <= NEAR_SWITCH_OPERATIONS) counts.aroundSegmentSwitch++
-      counts.checkpoints += report.checkpoints
-      counts.segmentSwitches += report.segmentSwitches
-      counts.beyondAcknowledged += model.operations - acknowledged
-      counts.operations = model.operations
-      options.onProgress?.(kill, counts)
+  constructor(options: KillOptions) {
+    this.#options = options
+    this.#seed = options.seed ?? 1
+    this.#random = new SeededRandom(this.#seed)
+    this.#model = new KillModel(this.#seed)
+    this.#base = options.directory ?? mkdtempSync(join(tmpdir(), 'holt-kills-'))
+  }
+
+  clean(): void {
+    rmSync(this.#copies, { recursive: true, force: true })
+    if (this.#options.directory === undefined) rmSync(this.#base, { recursive: true, force: true })
+  }
+
+  async kill(number: number): Promise<void> {
+    const { durability, fillUp } = this.#options
+    const trigger = drawTrigger(this.#random)
+    const directory = join(this.#base, 'db')
+    const backups = join(this.#base, 'backups')
+    const fillerPath = fillUp === true ? join(this.#base, 'filler') : undefined
+    mkdirSync(backups, { recursive: true })
+    const report = await runKillProcess({
+      directory,
+      durability,
+      seed: this.#seed,
+      first: this.#model.operations,
+      fromVersion: this.#told.version,
+      backups,
+      fillerPath,
+      trigger,
+    })
+    if (fillerPath !== undefined) rmSync(fillerPath, { force: true })
+    const what = `kill ${String(number)} of seed ${String(this.#seed)} in '${durability}' mode (${JSON.stringify(trigger)})`
+
+    // One is enough: the last one was made beside the most.
+    const backup = report.backups.at(-1)
+    if (backup !== undefined) await this.#checkBackup(join(backups, backup.name), backup, what)
+    rmSync(backups, { recursive: true, force: true })
+
+    const told = this.#hearChanges(report, what)
+    const acknowledged = Math.max(this.#model.operations, report.lastAcknowledged + 1, told + 1)
+    if (existsSync(directory)) {
+      // Half of the time the next child finds what the kill left, and a copy is looked at.
+      const place = this.#random.chance(0.5) ? directory : join(this.#copies, 'copy')
+      if (place !== directory) cpSync(directory, place, { recursive: true })
+      await this.#check(place, acknowledged, what)
+      if (place !== directory) rmSync(place, { recursive: true, force: true })
     }
-    return counts
-  } finally {
-    if (options.directory === undefined) rmSync(base, { recursive: true, force: true })
+    this.#count(report, acknowledged)
+  }
+
+  /** Sees that the feed told of every commit with a put, once. Returns the last operation it told of, or -1. */
+  #hearChanges({ changes }: KillReport, what: string): number {
+    let last = -1
+    for (const change of changes) {
+      if (change === 'expired') {
+        this.counts.feedsExpired++
+        this.#told = { operation: undefined, version: this.#told.version }
+        continue
+      }
+      const { operation, version } = change
+      const before = this.#told
+      if (version <= before.version)
+        throw new Error(`${what}: the feed told of version ${String(version)} again`)
+      if (before.operation !== undefined) {
+        for (let n = before.operation + 1; n < operation; n++)
+          if (puts(this.#seed, n)) throw new Error(`${what}: the feed told nothing of operation ${String(n)}`)
+        if (operation <= before.operation)
+          throw new Error(`${what}: the feed told of operation ${String(operation)} again`)
+      }
+      this.#told = { operation, version }
+      this.counts.changesTold++
+      last = operation
+    }
+    return last
+  }
+
+  async #checkBackup(directory: string, backup: ToldBackup, what: string): Promise<void> {
+    const model = this.#model.clone()
+    while (model.operations < backup.settled) model.advance()
+    await compare(directory, this.#options.durability, model, backup.issued, `${what}, backup ${backup.name}`)
+    this.counts.backups++
+  }
+
+  /** Opens what a kill left, and moves the model on to the state that it shows. */
+  async #check(directory: string, acknowledged: number, what: string): Promise<void> {
+    while (this.#model.operations < acknowledged) this.#model.advance()
+    const last = acknowledged + KILL_WINDOW
+    await compare(directory, this.#options.durability, this.#model, last, `${what}, in ${directory}`)
+  }
+
+  #count(report: KillReport, acknowledged: number): void {
+    const { counts } = this
+    counts.kills++
+    if (!report.opened) counts.duringOpen++
+    if (report.inCheckpoint) counts.duringCheckpoint++
+    if (report.inBackup) counts.duringBackup++
+    if (report.operationsSinceSwitch <= NEAR_SWITCH_OPERATIONS) counts.aroundSegmentSwitch++
+    counts.checkpoints += report.checkpoints
+    counts.segmentSwitches += report.segmentSwitches
+    counts.refusals += report.refusals
+    counts.beyondAcknowledged += this.#model.operations - acknowledged
+    counts.operations = this.#model.operations
   }
 }
 
-function drawTrigger(random: SeededRandom): Trigger {
-  const on = random.pick(['time', 'checkpoint', 'checkpoint', 'checkpoint', 'switch', 'switch'] as const)
-  if (on === 'time') return { on, delayMs: random.below(250), skip: 0 }
+function drawTrigger(random: SeededRandom): KillTrigger {
+  const on = random.pick([
+    'time',
+    'checkpoint',
+    'checkpoint',
+    'checkpoint',
+    'switch',
+    'switch',
+    'backup',
+    'backup-end',
+  ] as const)
+  if (on === 'time') return { on, delayMs: 40 + random.below(250), skip: 0 }
   if (on === 'checkpoint') return { on, delayMs: random.pick([0, 0, 0, 1, 2]), skip: random.below(5) }
+  if (on === 'backup') return { on, delayMs: random.below(12), skip: random.below(2) }
+  if (on === 'backup-end') return { on, delayMs: random.below(3), skip: 0 }
   return { on, delayMs: 0, skip: random.below(3) }
 }
 
-/** Starts a child, kills it when the trigger says so, and returns all it has told until its end. */
-async function runChild(
-  directory: string,
-  durability: 'os' | 'disk',
-  seed: number,
-  first: number,
-  trigger: Trigger,
-): Promise<ChildReport> {
-  const args = [childPath(), directory, durability, String(seed), String(first)]
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
-  let lastAcknowledged = -1
-  let opened = false
-  let inCheckpoint = false
-  let operationsSinceSwitch = Infinity
-  let checkpoints = 0
-  let segmentSwitches = 0
-  let skip = trigger.skip
-  let rest = ''
-  let errors = ''
-  let armed = false
-  const kill = (): void => {
-    child.kill('SIGKILL')
-  }
-  const arm = (delayMs: number): void => {
-    if (armed) return
-    armed = true
-    if (delayMs === 0) kill()
-    else setTimeout(kill, delayMs)
-  }
-  const meet = (event: Trigger['on']): void => {
-    if (trigger.on === event && skip-- <= 0) arm(trigger.delayMs)
-  }
-  if (trigger.on === 'time') arm(trigger.delayMs + 40)
-  // Whatever it waits for may never come.
-  const patience = setTimeout(kill, 20_000)
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text))
-  child.stdout.setEncoding('latin1').on('data', (text: string) => {
-    const lines = (rest + text).split('\n')
-    rest = lines.pop() ?? ''
-    for (const line of lines) {
-      if (line.startsWith('a')) {
-        lastAcknowledged = Math.max(lastAcknowledged, Number(line.slice(2)))
-        operationsSinceSwitch++
-      } else if (line === 'o') {
-        opened = true
-      } else if (line === 'c') {
-        inCheckpoint = true
-        checkpoints++
-        meet('checkpoint')
-      } else if (line === 'e') {
-        inCheckpoint = false
-      } else if (line === 's') {
-        operationsSinceSwitch = 0
-        segmentSwitches++
-        meet('switch')
-      }
-    }
-  })
-  const [, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null]
-  clearTimeout(patience)
-  if (signal !== 'SIGKILL') throw new Error(`the child ended by itself: ${errors}`)
-  return {
-    lastAcknowledged,
-    opened,
-    inCheckpoint,
-    operationsSinceSwitch,
-    checkpoints,
-    segmentSwitches,
-    errors,
-  }
-}
-
-/** The child runs what was built: workers and their entries are found there only. */
-function childPath(): string {
-  for (const place of ['./kill-child.js', '../dist/kill-child.js']) {
-    const path = fileURLToPath(new URL(place, import.meta.url))
-    if (existsSync(path)) return path
-  }
-  throw new Error('kill-child.js is not built; run the build of @holt/test-harness first')
-}
-
-/** Opens what a kill left, and moves the model on to the state that it shows. */
-async function check(
+/** Opens a database and moves the model on to the state that it shows, at most to the one after `last` operations. */
+async function compare(
   directory: string,
   durability: 'os' | 'disk',
   model: KillModel,
-  acknowledged: number,
+  last: number,
   what: string,
 ): Promise<void> {
-  const db = await open(directory, { ...KILL_CHILD_OPTIONS, durability })
+  const checkpoint = { ...KILL_CHILD_OPTIONS.checkpoint, thread: false }
+  const db = await open(directory, { ...KILL_CHILD_OPTIONS, checkpoint, durability })
   try {
     const found = await Promise.all(
       KILL_TREES.map(async (name) => {
@@ -209,17 +236,17 @@ async function check(
     )
     const problem = (await db.verify()).problems.at(0)
     if (problem) throw new Error(`${what}: verify finds: ${problem.what}`)
-    while (model.operations < acknowledged) model.advance()
+    const least = model.operations
     const first = model.difference(found)
     let difference = first
-    for (let more = 0; difference !== undefined && more < KILL_WINDOW; more++) {
+    while (difference !== undefined && model.operations < last) {
       model.advance()
       difference = model.difference(found)
     }
     if (difference !== undefined) {
       throw new Error(
-        `${what}: the database shows no state from ${String(acknowledged)} operations on, all of them acknowledged, ` +
-          `to ${String(acknowledged + KILL_WINDOW)}: from the first it differs in that ${first ?? ''}; kept in ${directory}`,
+        `${what}: the database shows no state from ${String(least)} operations on to ${String(last)}: ` +
+          `from the first it differs in that ${first ?? ''}`,
       )
     }
   } finally {
@@ -229,10 +256,15 @@ async function check(
 
 /** The counts as lines of a report. */
 export function describeKills(counts: KillCounts): string {
-  return (
-    `${String(counts.kills)} kills: ${String(counts.duringCheckpoint)} during a checkpoint, ` +
-    `${String(counts.aroundSegmentSwitch)} around a segment switch, ${String(counts.duringOpen)} before the database was open\n` +
-    `${String(counts.operations)} operations, ${String(counts.checkpoints)} checkpoints, ` +
-    `${String(counts.segmentSwitches)} segment switches; ${String(counts.beyondAcknowledged)} operations found that were not acknowledged`
-  )
+  const say = (count: number, what: string): string => `${count.toLocaleString('en')} ${what}`
+  return [
+    `${say(counts.kills, 'kills')}: ${say(counts.duringCheckpoint, 'during a checkpoint')}, ` +
+      `${say(counts.aroundSegmentSwitch, 'around a segment switch')}, ${say(counts.duringBackup, 'during a backup')}, ` +
+      say(counts.duringOpen, 'before the database was open'),
+    `${say(counts.operations, 'operations')}, ${say(counts.checkpoints, 'checkpoints')}, ` +
+      `${say(counts.segmentSwitches, 'segment switches')}; ` +
+      say(counts.beyondAcknowledged, 'operations found that were not acknowledged'),
+    `${say(counts.changesTold, 'commits told by feeds')} (${say(counts.feedsExpired, 'positions expired')}), ` +
+      `${say(counts.backups, 'backups opened and compared')}, ${say(counts.refusals, 'operations refused for want of space')}`,
+  ].join('\n')
 }
