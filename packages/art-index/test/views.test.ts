@@ -307,6 +307,31 @@ describe('views of a tree that changes', () => {
     }
   })
 
+  it('that were kept hold what they see of what the tree had let go of, no frame more', () => {
+    const source = new ArrayFrameSource({ frames: 20 })
+    const { rootId } = ArtIndex.create(source, { usableFrameBytes: MIN_USABLE_BYTES })
+    const index = ArtIndex.attach(source, rootId, { usableFrameBytes: MIN_USABLE_BYTES, epoch: 9 })
+    const lives = [
+      [1, 2],
+      [2, 5],
+      [4, 6],
+      [5, 9],
+    ].flatMap(([birth, death]) =>
+      [true, false].map((isSingle) => ({ id: source.allocate(), isSingle, birth, death })),
+    )
+    const views = index.restore(
+      [3, 6].map((epoch) => ({ epoch, seq: epoch, rootId })),
+      lives,
+    )
+    const { unlinked } = index
+    expect([...unlinked.list()]).toEqual(lives)
+    expect([unlinked.size, unlinked.heldCount]).toEqual([4, 4])
+    views[1].close()
+    expect([unlinked.size, unlinked.heldCount]).toEqual([6, 2])
+    views[0].close()
+    expect([unlinked.size, unlinked.heldCount]).toEqual([8, 0])
+  })
+
   it('stay as they are while keys are loaded aside and grafted in', () => {
     const viewed = new ViewedIndex(1, KEY_MAKERS['paths'])
     const { index, source } = viewed
