@@ -142,6 +142,19 @@ class Player {
         )
         return
       }
+      case 'snapshot':
+        this.#answer(await outcomeOf(db.snapshot(step.name).then(() => 'taken')))
+        return
+      case 'dropSnapshot':
+        this.#answer(await outcomeOf(db.dropSnapshot(step.name).then(() => 'dropped')))
+        return
+      case 'readSnapshot':
+        if (db.snapshots().some(({ name }) => name === step.name)) {
+          const view = db.openSnapshot(step.name)
+          this.#readView(view, step)
+          view.close()
+        }
+        return
       case 'view':
       case 'closeView':
         this.#views.get(step.view)?.close()
@@ -150,14 +163,7 @@ class Player {
         return
       case 'readView': {
         const view = this.#views.get(step.view)
-        if (view === undefined) return
-        const names = ['first', 'second'] as const
-        const tree = view.tree(names[step.tree], { keyEncoding: 'view', valueEncoding: 'view' })
-        this.#answer(hex(tree.getRecord(step.key)?.value))
-        for (const { key, value, version } of tree.scan()) {
-          this.#version(version)
-          this.#answer(`${hex(key)}=${hex(value)}`)
-        }
+        if (view !== undefined) this.#readView(view, step)
         return
       }
       case 'get': {
@@ -197,6 +203,16 @@ class Player {
         await this.#reopen()
         return
       case 'arm':
+    }
+  }
+
+  #readView(view: DbView, at: { readonly tree: TreeNumber; readonly key: Uint8Array }): void {
+    const names = ['first', 'second'] as const
+    const tree = view.tree(names[at.tree], { keyEncoding: 'view', valueEncoding: 'view' })
+    this.#answer(hex(tree.getRecord(at.key)?.value))
+    for (const { key, value, version } of tree.scan()) {
+      this.#version(version)
+      this.#answer(`${hex(key)}=${hex(value)}`)
     }
   }
 
