@@ -1,5 +1,6 @@
 export * from './contract.js'
 export { Journal } from './journal.js'
+export { attachAppender, type AppenderOptions, type LogAppender, type SharedLog } from './log-appender.js'
 export { LogStructuredStore } from './log-structured-store.js'
 export type {
   FoundStore,
@@ -9,6 +10,7 @@ export type {
   StoredRecord,
   WriteMode,
 } from './log-structured-store.js'
+export type { ShareOptions } from './ring-server.js'
 export type { JournalOptions } from './options.js'
 export type { JournalEvent, JournalEventListener } from './events.js'
 export type { ReplayVisitor } from './replay.js'

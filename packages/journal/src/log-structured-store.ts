@@ -4,7 +4,9 @@ import type { Io } from '@holt/uring-native'
 import { lsn, lsnOffset, lsnSegment, type Follower, type JournalStats, type Lsn } from './contract.js'
 import type { JournalEventListener } from './events.js'
 import { Journal } from './journal.js'
+import type { SharedLog } from './log-appender.js'
 import { FIRST_CALLER_TYPE, recordBytes } from './record.js'
+import { RingServer, type ServedLog, type ShareOptions } from './ring-server.js'
 import { FIRST_RECORD_OFFSET, STORE_ID_BYTES } from './segment-header.js'
 
 /** Where a record lies in a log-structured store: ordered as a number, good for as long as the record is kept. */
@@ -95,6 +97,9 @@ export class LogStructuredStore implements AsyncDisposable {
   #isStarted = false
   #begin: Location
   #closing: Promise<void> | undefined
+  /** Nothing is appended any more, also not what appenders have left. */
+  #isShut = false
+  #ring: RingServer | undefined
 
   /** What opening found. */
   readonly found: FoundStore
@@ -125,6 +130,7 @@ export class LogStructuredStore implements AsyncDisposable {
     checkMode(mode, writesAtOnce)
     await io.mkdir(directory)
     const { segmentBytes, syncIntervalMs, onEvent } = rest
+    let onSync: () => void = () => undefined
     const journal = await Journal.open({
       io,
       directory,
@@ -134,7 +140,10 @@ export class LogStructuredStore implements AsyncDisposable {
       writesAtOnce: mode === 'serialised' ? 1 : writesAtOnce,
       ...(segmentBytes === undefined ? {} : { segmentBytes }),
       ...(syncIntervalMs === undefined ? {} : { syncIntervalMs }),
-      ...(onEvent === undefined ? {} : { onEvent }),
+      onEvent: (event) => {
+        if (event.kind === 'sync') onSync()
+        onEvent?.(event)
+      },
     })
     const report = await journal.replay(journal.firstUncertain, () => undefined)
     const begin = report.highestSeq as Location
@@ -146,7 +155,11 @@ export class LogStructuredStore implements AsyncDisposable {
       )
     }
     const { tail, recordsBehindEnd } = report
-    return new LogStructuredStore(options, journal, mode, begin, { tail, recordsBehindEnd })
+    const store = new LogStructuredStore(options, journal, mode, begin, { tail, recordsBehindEnd })
+    onSync = () => {
+      store.#ring?.publishMarks()
+    }
+    return store
   }
 
   /** Where the oldest record lies that is kept, or the first one will. */
@@ -190,7 +203,7 @@ export class LogStructuredStore implements AsyncDisposable {
         new HoltError('HOLT_INVALID_ARGUMENT', 'the reservation is not of this store, or was used already'),
       )
     }
-    return this.#append(DATA_RECORD, reservation.bytes)
+    return this.#appendOwn(DATA_RECORD, reservation.bytes)
   }
 
   /** The reservation comes to nothing. Throws `HOLT_INVALID_ARGUMENT`. */
@@ -214,7 +227,7 @@ export class LogStructuredStore implements AsyncDisposable {
     } catch (error) {
       return Promise.reject(error instanceof Error ? error : new Error(String(error)))
     }
-    return this.#append(DATA_RECORD, this.#canAppend(bytes.length) ? bytes : new Uint8Array(bytes))
+    return this.#appendOwn(DATA_RECORD, this.#canAppend(bytes.length) ? bytes : new Uint8Array(bytes))
   }
 
   /**
@@ -239,6 +252,31 @@ export class LogStructuredStore implements AsyncDisposable {
     // The stable end never lies inside a record.
     const isPlace = location >= this.#begin && lsnOffset(location) >= FIRST_RECORD_OFFSET
     return isPlace && location < this.stableEnd && location < this.end
+  }
+
+  // ---- other threads -------------------------------------------------------------------------------------------
+
+  /**
+   * Lets other threads append: give what it returns to workers, which call `attachAppender` with it. Always the same; options
+   * count the first time. Its memory, 1.5 × `buffers` × `bufferBytes`, is touched as far as it is used.
+   *
+   * A record from another thread is copied twice: into a buffer of the ring, there, and from it into the log, here.
+   *
+   * @throws HoltError `HOLT_INVALID_ARGUMENT`; `HOLT_CLOSED`.
+   */
+  share(options: ShareOptions = {}): SharedLog {
+    this.#checkOpen()
+    this.#ring ??= new RingServer(this.#served(), options)
+    return { kind: 'holt-shared-log', memory: this.#ring.memory.shared }
+  }
+
+  /**
+   * The thread of that number (`worker.threadId`, asked while it ran) has ended, and with it its appenders. To be called for a
+   * worker that may have ended in the middle of an append, by `terminate`, `process.exit` or an error: the rest waits for it
+   * otherwise. Records that were complete are appended; one that was not is skipped.
+   */
+  release(threadId: number): void {
+    this.#ring?.release(threadId)
   }
 
   // ---- reading -------------------------------------------------------------------------------------------------
@@ -297,21 +335,27 @@ export class LogStructuredStore implements AsyncDisposable {
     if (before > this.end) this.#checkKept(before)
     // What says where the store begins may be found although records before it are lost: so that place is stable first.
     await this.sync()
-    await this.#append(BEGIN_RECORD, NOTHING, before)
+    await this.#appendOwn(BEGIN_RECORD, NOTHING, before)
     await this.#journal.sync()
     // From now on every record says so.
     this.#begin = Math.max(this.#begin, before) as Location
+    this.#ring?.publishMarks()
     this.#journal.recycle(this.#begin)
   }
 
-  /** Writes and syncs everything, marks the end, gives all files back. Rejects with the cause when it was poisoned. */
+  /**
+   * Takes what appenders have appended, and refuses what comes later; writes and syncs everything, marks the end, gives all
+   * files back. Rejects with the cause when it was poisoned. A thread in the middle of an append is waited for, one second.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
   }
 
   async #close(): Promise<void> {
+    await this.#ring?.close()
     await this.#draining
+    this.#isShut = true
     await this.#journal.close()
   }
 
@@ -323,17 +367,36 @@ export class LogStructuredStore implements AsyncDisposable {
 
   #canAppend(lengthBytes: number): boolean {
     return (
-      this.#isStarted &&
-      this.#closing === undefined &&
-      this.#waiting.length === 0 &&
-      this.#journal.hasRoom(lengthBytes)
+      this.#isStarted && !this.#isShut && this.#waiting.length === 0 && this.#journal.hasRoom(lengthBytes)
     )
+  }
+
+  #appendOwn(type: number, bytes: Uint8Array, begin?: Location): Promise<Location> {
+    if (this.#closing !== undefined) return Promise.reject(wasClosed())
+    return this.#append(type, bytes, begin)
+  }
+
+  #served(): ServedLog {
+    const stableEnd = (): Location => Math.min(this.stableEnd, this.end) as Location
+    const begin = (): Location => this.#begin
+    return {
+      io: this.#io,
+      maxRecordBytes: this.maxRecordBytes,
+      append: async (bytes) =>
+        await this.#append(DATA_RECORD, this.#canAppend(bytes.length) ? bytes : new Uint8Array(bytes)),
+      sync: () => this.sync(),
+      get begin() {
+        return begin()
+      },
+      get stableEnd() {
+        return stableEnd()
+      },
+    }
   }
 
   #append(type: number, bytes: Uint8Array, begin?: Location): Promise<Location> {
     if (this.#canAppend(bytes.length)) return this.#appendNow(type, bytes, begin)
-    if (this.#closing !== undefined)
-      return Promise.reject(new HoltError('HOLT_CLOSED', 'the store was closed'))
+    if (this.#isShut) return Promise.reject(wasClosed())
     return new Promise((resolve, reject) => {
       this.#waiting.push({ type, bytes, begin, resolve, reject })
       if (this.#isDraining) return
@@ -397,7 +460,7 @@ export class LogStructuredStore implements AsyncDisposable {
   // ---- checks --------------------------------------------------------------------------------------------------
 
   #checkOpen(): void {
-    if (this.#closing !== undefined) throw new HoltError('HOLT_CLOSED', 'the store was closed')
+    if (this.#closing !== undefined) throw wasClosed()
   }
 
   #checkLength(lengthBytes: number): void {
@@ -416,6 +479,10 @@ export class LogStructuredStore implements AsyncDisposable {
       `the store has records from ${describe(begin)} to ${describe(end)}, and none at ${describe(location)}`,
     )
   }
+}
+
+function wasClosed(): HoltError {
+  return new HoltError('HOLT_CLOSED', 'the store was closed')
 }
 
 function checkMode(mode: unknown, writesAtOnce: unknown): void {
