@@ -29,6 +29,7 @@
 import { diskFaults } from './faults/disk.mjs'
 import { engineFaults } from './faults/engine.mjs'
 import { journalFaults } from './faults/journal.mjs'
+import { ringFaults } from './faults/ring.mjs'
 import { snapshotFaults } from './faults/snapshots.mjs'
 import { storeFaults } from './faults/stores.mjs'
 import { walkerFaults } from './faults/walker.mjs'
@@ -37,6 +38,7 @@ import { walkerFaults } from './faults/walker.mjs'
 export const FAULT_GROUPS = [
   { about: 'The index', faults: walkerFaults },
   { about: 'The journal', faults: journalFaults },
+  { about: 'The flush-buffer ring', faults: ringFaults },
   { about: 'Stores and their manifest', faults: storeFaults },
   { about: 'Checkpoints and the engine', faults: engineFaults },
   { about: 'Snapshots', faults: snapshotFaults },

@@ -327,8 +327,8 @@ export const journalFaults = [
     id: 'journal-append-store-begin-order',
     fault: 'log-structured store: it is told where the store begins before that place is stable',
     file: `${SRC}/log-structured-store.ts`,
-    find: '    await this.sync()\n    await this.#append(BEGIN_RECORD',
-    replace: '    await this.#append(BEGIN_RECORD',
+    find: '    await this.sync()\n    await this.#appendOwn(BEGIN_RECORD',
+    replace: '    await this.#appendOwn(BEGIN_RECORD',
     test: `${OWN}/log-structured-store.test.ts`,
     title:
       'LogStructuredStore E16.4 nothing says that the store begins at a place before that place is stable',
