@@ -3,7 +3,7 @@
  *
  *   npm run campaign -- [--minutes N] [--seed S]      all of it; the crashes take N minutes, 10 unless told
  *   npm run campaign -- crashes --minutes 60          lives of a database on a simulated disk, crashed at every call to it
- *   npm run campaign -- faults                        every call to the disk fails in turn, once and for good
+ *   npm run campaign -- faults                        every call to the disk, and to the store, fails in turn, once and for good
  *   npm run campaign -- damage                        every byte of a small store flipped, every file cut off everywhere
  *   npm run campaign -- options                       one history under every option, from disk to disk: one answer
  *   npm run campaign -- kills --count 500             processes killed at any moment, on this machine's disk
@@ -120,7 +120,9 @@ function runTest(file, env) {
 /** @type {Readonly<Record<string, readonly (() => Promise<boolean>)[]>>} */
 const PARTS = {
   crashes: [runCrashes],
-  faults: [() => runTest('io-faults.test.ts', { HOLT_FAULT_STRIDE: '1' })],
+  faults: ['io-faults.test.ts', 'store-faults.test.ts'].map(
+    (file) => () => runTest(file, { HOLT_FAULT_STRIDE: '1' }),
+  ),
   damage: [() => runTest('damaged-files.test.ts', { HOLT_DAMAGE_STRIDE: '1' })],
   options: [() => runTest('one-answer.test.ts', { HOLT_OPTION_HISTORIES: '20' })],
   kills: ['os', 'disk'].map((durability) => () => {

@@ -5,7 +5,7 @@ import { type Db, isHoltError, type Tree, type TreeView } from 'holt'
 
 import { writtenBy } from './kill-workload.js'
 
-const VIEW_MS = 25
+const VIEW_MS = 150
 const MOST_VIEWS = 3
 const BACKUP_PAUSE_MS = 40
 
