@@ -1,7 +1,7 @@
 import type { ArtIndex } from '@holt/art-index'
 import { HoltError } from '@holt/errors'
 import type { JournalContract, RecordType, ReplayedRecord } from '@holt/journal'
-import { copyWords, LARGEST_WORDWISE } from './copy-words.js'
+import { copyWords } from './copy-words.js'
 import { decodePackedBatch, PACKED_BATCH_RECORD } from './packed-batch.js'
 import { isSnapshotRecord } from './snapshot-record.js'
 
@@ -80,7 +80,7 @@ export function putBytes(keyLength: number, valueLength: number): number {
 
 /**
  * Appends the put that the index has just done: its key lies in the index's scratch buffer, and the value, when its leaf
- * holds it, is copied from there by words; else it is `source[offset … + length)`.
+ * holds it, is taken from there; else it is `source[offset … + length)`.
  */
 export function appendPut(
   journal: JournalContract,
@@ -91,16 +91,18 @@ export function appendPut(
   sourceOffset: number,
   sourceLength: number,
 ): void {
+  const { keyWords, putWords } = index
+  if (putWords !== undefined) {
+    journal.append(PUT_RECORD, seq, keyLength, keyWords, 0, keyLength, putWords, index.putAt, sourceLength)
+    return
+  }
   journal.reserve(PUT_RECORD, seq, putBytes(keyLength, sourceLength))
   const { bodyWords, bodyOffset } = journal
   const start = bodyOffset >>> 2
   bodyWords[start] = keyLength
-  copyWords(index.keyWords, 0, keyLength, bodyWords, start + 1)
+  copyWords(keyWords, 0, keyLength, bodyWords, start + 1)
   const valueAt = start + 1 + ((keyLength + 3) >>> 2)
-  const { putWords, putAt } = index
-  if (putWords !== undefined && sourceLength <= LARGEST_WORDWISE)
-    copyWords(putWords, putAt, sourceLength, bodyWords, valueAt)
-  else setBytes(journal.body, valueAt * 4, source, sourceOffset, sourceLength)
+  setBytes(journal.body, valueAt * 4, source, sourceOffset, sourceLength)
   journal.leave()
 }
 

@@ -152,6 +152,8 @@ export class Engine {
   #seq: number
   readonly #lastSeqFound: number
   #seqFloor: number
+  /** Seqs below it may be handed out, as far as was seen. */
+  #seqLimit = 0
   /** The store is ready for changes and nobody has closed it: writes need not ask further. */
   #writable = false
   #started = false
@@ -728,11 +730,12 @@ export class Engine {
       this.#wanted = journalBytes
       return false
     }
-    if (this.#seq + 1 >= journal.durableSeq + SEQ_WINDOW) {
-      this.#wanted = WANTS_STABLE_SEQ
-      return false
-    }
-    return true
+    // The durable seq only grows, so it is asked for when the end of what was seen is reached.
+    if (this.#seq + 1 < this.#seqLimit) return true
+    this.#seqLimit = journal.durableSeq + SEQ_WINDOW
+    if (this.#seq + 1 < this.#seqLimit) return true
+    this.#wanted = WANTS_STABLE_SEQ
+    return false
   }
 
   /** False when a frame is not in memory; nothing has changed then. */

@@ -80,6 +80,23 @@ export interface JournalContract {
   readonly bodyOffset: number
   /** Ends the reserved record: its checksums are computed and it counts. */
   leave(): void
+  /**
+   * Appends a record in one step, cheaper than `reserve`, filling and `leave`. Its body is the word `first`, then `aBytes` bytes
+   * of `a` from word `aAt` on, padded with zeros to a multiple of 4, then `bBytes` bytes of `b` from word `bAt` on.
+   *
+   * Memory that is not shared must not be of changing size; the journal may keep `a` and `b` alive until it is closed.
+   */
+  append(
+    type: RecordType,
+    seq: number,
+    first: number,
+    a: Uint32Array,
+    aAt: number,
+    aBytes: number,
+    b: Uint32Array,
+    bAt: number,
+    bBytes: number,
+  ): void
   /** Turns the reserved record into a filler. */
   cancel(): void
   /**

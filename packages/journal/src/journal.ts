@@ -40,6 +40,8 @@ import { WrittenLog } from './written-log.js'
 
 const NO_BODY = new Uint8Array(0)
 const NO_WORDS = new Uint32Array(0)
+/** Up to so many words a loop is faster than a call of `set` and the view that it needs. */
+const MOST_COPIED_WORDWISE = 128
 
 /** What there is once the journal was started. */
 interface Running {
@@ -66,6 +68,8 @@ export class Journal implements JournalContract {
   #running: Running | undefined
   #log: Log | undefined
   #isReserved = false
+  /** Nothing is appended any more, since it is closing or sealed. */
+  #hasEnded = false
   #closing: Promise<void> | undefined
   /** Before the segment that the next opening makes, once nothing is appended any more. */
   #sealedAt: Lsn | undefined
@@ -152,8 +156,10 @@ export class Journal implements JournalContract {
   // ---- appending -----------------------------------------------------------------------------------------------
 
   hasRoom(bodyBytes: number): boolean {
-    if (this.#hasEnded || bodyBytes > this.maxBodyBytes) return false
-    return this.#log?.hasRoom(recordBytes(bodyBytes)) ?? false
+    const log = this.#log
+    if (log === undefined || this.#hasEnded) return false
+    if (bodyBytes <= log.plainBodyBytes) return true
+    return bodyBytes <= this.maxBodyBytes && log.hasRoom(recordBytes(bodyBytes))
   }
 
   async whenRoom(bodyBytes: number): Promise<void> {
@@ -169,23 +175,50 @@ export class Journal implements JournalContract {
 
   reserve(type: RecordType, seq: number, bodyBytes: number): void {
     const log = this.#log
-    // Each comparison is false for NaN too; what is wrong is said by the second look.
-    const isPlain =
-      log !== undefined &&
+    if (log === undefined || !this.#canReserve(type, seq, bodyBytes))
+      throw this.#whyNotReserved(type, seq, bodyBytes)
+    log.reserve(type, seq, bodyBytes)
+    this.#isReserved = true
+  }
+
+  /** Each comparison is false for NaN too; what is wrong is said by the second look. */
+  #canReserve(type: RecordType, seq: number, bodyBytes: number): boolean {
+    return (
       !this.#isReserved &&
-      !this.#hasEnded &&
       bodyBytes >= 0 &&
-      bodyBytes <= this.maxBodyBytes &&
       type >= FIRST_CALLER_TYPE &&
       type <= LAST_TYPE &&
       seq >= 0 &&
       (type | 0) === type &&
       (bodyBytes | 0) === bodyBytes &&
       Number.isSafeInteger(seq) &&
-      log.hasRoom(recordBytes(bodyBytes))
-    if (!isPlain) throw this.#whyNotReserved(type, seq, bodyBytes)
+      this.hasRoom(bodyBytes)
+    )
+  }
+
+  append(
+    type: RecordType,
+    seq: number,
+    first: number,
+    a: Uint32Array,
+    aAt: number,
+    aBytes: number,
+    b: Uint32Array,
+    bAt: number,
+    bBytes: number,
+  ): void {
+    const log = this.#log
+    const bodyBytes = 4 + ((aBytes + 3) & -4) + bBytes
+    if (log === undefined || !this.#canReserve(type, seq, bodyBytes))
+      throw this.#whyNotReserved(type, seq, bodyBytes)
+    if (log.append(type, seq, bodyBytes, first, a, aAt, aBytes, b, bAt, bBytes)) return
     log.reserve(type, seq, bodyBytes)
-    this.#isReserved = true
+    const { words } = log.memory
+    const at = log.bodyOffset >>> 2
+    words[at] = first
+    copyBytes(a, aAt, aBytes, words, at + 1)
+    copyBytes(b, bAt, bBytes, words, at + 1 + ((aBytes + 3) >>> 2))
+    log.leave()
   }
 
   #whyNotReserved(type: RecordType, seq: number, bodyBytes: number): HoltError {
@@ -453,15 +486,21 @@ export class Journal implements JournalContract {
     this.#prepared = await running.supply.end()
     const newest = this.#prepared ?? running.stability.segments.at(-1)?.segment
     if (this.#retention.isOn) {
-      this.#sealedAt = running.log.position
+      this.#sealAt(running.log.position)
       return
     }
     // Beyond the highest number there is no place: the log then stays where it is, and takes no opening more.
     if (newest === undefined || newest.number >= MAX_SEGMENT_NUMBER) return
-    this.#sealedAt = lsn(newest.number + 1, 0)
+    this.#sealAt(lsn(newest.number + 1, 0))
+  }
+
+  #sealAt(position: Lsn): void {
+    this.#sealedAt = position
+    this.#hasEnded = true
   }
 
   close(options: { readonly discard?: boolean } = {}): Promise<void> {
+    this.#hasEnded = true
     this.#closing ??= this.#close(options.discard ?? false)
     return this.#closing
   }
@@ -508,7 +547,8 @@ export class Journal implements JournalContract {
   }
 
   /** Gives every file and mapping back, whatever state they are in. Returns the segments that were live. */
-  async #release({ files, stability, supply }: Running): Promise<readonly LiveSegment[]> {
+  async #release({ log, files, stability, supply }: Running): Promise<readonly LiveSegment[]> {
+    log.end()
     await stability.stop()
     const prepared = this.#prepared ?? (await supply.end())
     await files.settled()
@@ -720,10 +760,6 @@ export class Journal implements JournalContract {
     if (this.#closing !== undefined) throw new HoltError('HOLT_CLOSED', 'the journal was closed')
   }
 
-  get #hasEnded(): boolean {
-    return this.#closing !== undefined || this.#sealedAt !== undefined
-  }
-
   #appendable(): Log {
     this.#checkOpen()
     this.#fault.check()
@@ -758,6 +794,21 @@ export class Journal implements JournalContract {
       )
     }
   }
+}
+
+/** Copies bytes that begin on a word to where a word begins; what is behind them in their last word becomes zero. */
+function copyBytes(
+  from: Uint32Array,
+  fromAt: number,
+  lengthBytes: number,
+  to: Uint32Array,
+  toAt: number,
+): void {
+  const whole = lengthBytes >>> 2
+  const rest = lengthBytes & 3
+  if (whole > MOST_COPIED_WORDWISE) to.set(from.subarray(fromAt, fromAt + whole), toAt)
+  else for (let i = 0; i < whole; i++) to[toAt + i] = from[fromAt + i]
+  if (rest !== 0) to[toAt + whole] = from[fromAt + whole] & ((1 << (rest << 3)) - 1)
 }
 
 function deadOf({ path, header }: FoundSegment): Expendable {

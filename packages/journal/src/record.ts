@@ -85,6 +85,20 @@ export function writeRecordHeader(
   markSegment: number,
   markOffset: number,
 ): void {
+  stageRecord(memory, at, type, bodyBytes, seq, markSegment, markOffset)
+  sealRecordHeader(memory, at, fileOffset, headerSalt)
+}
+
+/** As {@link writeRecordHeader}, without the header's CRC: for a record that gets both of its CRCs when it is copied. */
+export function stageRecord(
+  memory: RecordMemory,
+  at: number,
+  type: number,
+  bodyBytes: number,
+  seq: number,
+  markSegment: number,
+  markOffset: number,
+): void {
   const { words } = memory
   const end = (at + recordBytes(bodyBytes)) >>> 2
   // Padding (at most 7 bytes) and body CRC lie within the last 12; of a short record that includes header bytes,
@@ -92,14 +106,13 @@ export function writeRecordHeader(
   words[end - 3] = 0
   words[end - 2] = 0
   words[end - 1] = 0
-  writeHeader(memory, at, fileOffset, headerSalt, type, bodyBytes, seq, markSegment, markOffset)
+  writeHead(memory, at, type, bodyBytes, seq, markSegment, markOffset)
 }
 
-function writeHeader(
+/** Writes the first 24 bytes: all of the header but its CRC. */
+export function writeHead(
   memory: RecordMemory,
   at: number,
-  fileOffset: number,
-  headerSalt: number,
   type: number,
   bodyBytes: number,
   seq: number,
@@ -113,6 +126,11 @@ function writeHeader(
   memory.doubles[(at >>> 3) + 1] = seq
   words[first + 4] = markSegment
   words[first + 5] = markOffset
+}
+
+function sealRecordHeader(memory: RecordMemory, at: number, fileOffset: number, headerSalt: number): void {
+  const { words } = memory
+  const first = at >>> 2
   words[first + HEADER_CRC_AT / 4] = crc32cOfWords(
     words,
     first,
@@ -157,7 +175,8 @@ export function writeFillerHeader(
   markOffset: number,
 ): void {
   const bodyBytes = totalBytes - RECORD_MIN_BYTES
-  writeHeader(memory, at, fileOffset, headerSalt, RECORD_FILLER, bodyBytes, seq, markSegment, markOffset)
+  writeHead(memory, at, RECORD_FILLER, bodyBytes, seq, markSegment, markOffset)
+  sealRecordHeader(memory, at, fileOffset, headerSalt)
 }
 
 /** A record's header, decoded. One object serves a whole reading. */

@@ -56,6 +56,7 @@ interface Group {
  */
 export class WrittenLog implements Log {
   readonly mode = 'written'
+  readonly plainBodyBytes = -1
   memory: RecordMemory = recordMemory(new Uint8Array(0))
   bodyOffset = 0
   records = 0
@@ -166,6 +167,10 @@ export class WrittenLog implements Log {
     this.#complete(this.#reservedBytes, this.#reservedSeq)
   }
 
+  append(): boolean {
+    return false
+  }
+
   cancel(): void {
     this.#writeFiller(this.#reservedAt, this.#reservedBytes, this.#reservedSeq)
     this.#complete(this.#reservedBytes, this.#reservedSeq)
@@ -178,6 +183,10 @@ export class WrittenLog implements Log {
 
   sync(): Promise<void> {
     return this.#durability === 'disk' ? this.#written() : this.#writeAndSync()
+  }
+
+  end(): void {
+    // Nothing is mapped.
   }
 
   async #writeAndSync(): Promise<void> {

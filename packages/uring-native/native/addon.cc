@@ -13,6 +13,7 @@
 #include "mapping.h"
 #include "memory_pin.h"
 #include "ring_binding.h"
+#include "sealed_copy.h"
 
 namespace holt {
 namespace {
@@ -90,6 +91,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   add("logPopulate", LogThread::Populate);
   add("closeLogThread", LogThread::CloseById);
   add("mapFile", MapFile);
+  add("createSealedCopy", CreateSealedCopy);
   add("detachMapping", DetachMapping);
   add("readSync", ReadSync);
   add("writeSync", WriteSync);

@@ -15,6 +15,7 @@
         'old_systems.cc',
         'ring.cc',
         'ring_binding.cc',
+        'sealed_copy.cc',
       ],
       'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")"],
       'defines': ['NAPI_VERSION=8', 'NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS', '_GNU_SOURCE'],

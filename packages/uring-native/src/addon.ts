@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url'
 
 import { HoltError } from '@holt/errors'
 
+import type { SealedCopy } from './sealed-copy.js'
+
 /** A ring as {@link NativeAddon.createRing} hands it out. */
 export interface NativeRing {
   readonly id: number
@@ -110,6 +112,8 @@ export interface NativeAddon extends RingAddon {
     length: number,
   ): { readonly id: number; readonly buffer: ArrayBuffer } | number | undefined
   detachMapping(mapping: number): boolean
+  /** `undefined` where there is no external memory. `portable`: without special instructions of the processor. */
+  createSealedCopy(portable: boolean): SealedCopy | undefined
 
   readSync(fd: number, bytes: Uint8Array, offset: number): number
   writeSync(fd: number, bytes: Uint8Array, offset: number, dsync: boolean): number

@@ -37,6 +37,8 @@ export type {
 } from './ring-contract.js'
 export { RingFile } from './ring-files.js'
 export type { BufferRegistration } from './ring-tables.js'
+export { createSealedCopy, MOST_STAGED_BYTES, SEALED_COPY_SOURCES, STAGED_AT } from './sealed-copy.js'
+export type { SealedCopy } from './sealed-copy.js'
 export { UringIo } from './uring-io.js'
 export type { UringIoOptions } from './uring-io.js'
 // What every implementation of Io shares: argument checks, the order of a batch, and the errors of system calls.
