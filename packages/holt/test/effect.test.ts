@@ -33,6 +33,23 @@ class OneRecord {
     this.#seq = seq
     this.#bytes = bodyBytes
   }
+  /** Of a word and two pieces, the first padded. */
+  append(type: number, seq: number, first: number, ...pieces: (Uint32Array | number)[]): void {
+    const [a, aAt, aBytes, b, bAt, bBytes] = pieces as [
+      Uint32Array,
+      number,
+      number,
+      Uint32Array,
+      number,
+      number,
+    ]
+    const valueAt = 4 + Math.ceil(aBytes / 4) * 4
+    const body = new Uint8Array(valueAt + bBytes)
+    new DataView(body.buffer).setUint32(0, first, true)
+    body.set(new Uint8Array(a.buffer, aAt * 4, aBytes), 4)
+    body.set(new Uint8Array(b.buffer, bAt * 4, bBytes), valueAt)
+    this.record = { type, seq, position: 0 as Lsn, body }
+  }
   leave(): void {
     const body = this.body.slice(this.bodyOffset, this.bodyOffset + this.#bytes)
     const behind = this.body.subarray(this.bodyEnd)
