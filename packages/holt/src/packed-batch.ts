@@ -28,8 +28,8 @@ const PUT = 0
 const DELETE = 1
 /** More than this is not kept for the next batch. */
 const LARGEST_SPARE_BYTES = 4 * 2 ** 20
-/** Up to this many bytes a loop is faster than a call of `set`. */
-const LONGEST_LOOP_BYTES = 128
+/** Up to this many bytes a loop is faster than a call of `set`, which takes 25 ns for 60 bytes; a loop over bytes 37. */
+const LONGEST_LOOP_BYTES = 32
 
 const keyScratch = new Uint32Array((TREE_ID_BYTES + LIMITS.maxKeyBytes) / 4 + 1)
 const keyScratchBytes = new Uint8Array(keyScratch.buffer, 0, TREE_ID_BYTES + LIMITS.maxKeyBytes)
