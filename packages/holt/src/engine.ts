@@ -731,11 +731,12 @@ export class Engine {
       return false
     }
     // The durable seq only grows, so it is asked for when the end of what was seen is reached.
-    if (this.#seq + 1 < this.#seqLimit) return true
-    this.#seqLimit = journal.durableSeq + SEQ_WINDOW
-    if (this.#seq + 1 < this.#seqLimit) return true
-    this.#wanted = WANTS_STABLE_SEQ
-    return false
+    if (this.#seq + 1 >= this.#seqLimit) this.#seqLimit = journal.durableSeq + SEQ_WINDOW
+    if (this.#seq + 1 >= this.#seqLimit) {
+      this.#wanted = WANTS_STABLE_SEQ
+      return false
+    }
+    return true
   }
 
   /** False when a frame is not in memory; nothing has changed then. */
