@@ -534,11 +534,19 @@ export class BufferManager {
     return this.#dirty
   }
 
-  /** The cut is durable. `retireFrames` has already run, on whatever thread committed it. */
-  retired(cut: Cut): void {
+  /**
+   * The cut is durable, but for the removal of `deletesLeft`, which belongs to the next one. `retireFrames` has already run,
+   * on whatever thread committed it.
+   */
+  retired(cut: Cut, deletesLeft: readonly BlobId[] = []): void {
     for (const id of cut.deletes) {
       this.#leaving.delete(id)
       this.#inUse.delete(id)
+    }
+    for (const id of deletesLeft) {
+      this.#freed.add(id)
+      this.#leaving.add(id)
+      this.#inUse.add(id)
     }
   }
 

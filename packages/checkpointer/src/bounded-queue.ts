@@ -1,11 +1,18 @@
 import { HoltError } from '@holt/errors'
 
-/** A first-in, first-out queue that holds back its producers when it is full. */
+interface Producer<T> {
+  readonly item: T
+  readonly resolve: () => void
+  readonly reject: (error: Error) => void
+}
+
+/** A first-in, first-out queue that holds back its producers when it is full, and lets them in in their order. */
 export class BoundedQueue<T> {
   readonly #capacity: number
   readonly #items: T[] = []
-  readonly #producers: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = []
+  readonly #producers: Producer<T>[] = []
   #consumer: ((item: T | undefined) => void) | undefined
+  #watcher: (() => void) | undefined
   #closed = false
 
   constructor(capacity: number) {
@@ -23,24 +30,24 @@ export class BoundedQueue<T> {
   }
 
   /** Resolves when the item is in the queue. Rejects `HOLT_CLOSED` when the queue is closed first. */
-  async push(item: T): Promise<void> {
-    while (!this.#closed && this.#consumer === undefined && this.#items.length >= this.#capacity) {
-      await new Promise<void>((resolve, reject) => this.#producers.push({ resolve, reject }))
-    }
-    if (this.#closed) throw new HoltError('HOLT_CLOSED', 'the queue is closed')
-    if (this.#consumer !== undefined) {
-      const consumer = this.#consumer
+  push(item: T): Promise<void> {
+    if (this.#closed) return Promise.reject(closedError())
+    const consumer = this.#consumer
+    if (consumer !== undefined) {
       this.#consumer = undefined
       consumer(item)
-    } else {
+    } else if (this.#items.length < this.#capacity) {
       this.#items.push(item)
+      this.#wakeWatcher()
+    } else {
+      return new Promise((resolve, reject) => this.#producers.push({ item, resolve, reject }))
     }
+    return Promise.resolve()
   }
 
   /** The next item; `undefined` once the queue is closed and empty. One consumer at a time. */
   take(): Promise<T | undefined> {
-    const item = this.#items.shift()
-    this.#producers.shift()?.resolve()
+    const item = this.takeNow()
     if (item !== undefined || this.#closed) return Promise.resolve(item)
     return new Promise((resolve) => {
       this.#consumer = resolve
@@ -50,16 +57,43 @@ export class BoundedQueue<T> {
   /** The next item if there is one already. */
   takeNow(): T | undefined {
     const item = this.#items.shift()
-    if (item !== undefined) this.#producers.shift()?.resolve()
+    if (item === undefined) return undefined
+    // Into the place that has become free before anybody else can take it.
+    const producer = this.#producers.shift()
+    if (producer !== undefined) {
+      this.#items.push(producer.item)
+      producer.resolve()
+    }
     return item
   }
 
-  /** Refuses what comes from now on; what is queued can still be taken. */
+  /** The next item, without taking it. */
+  peek(): T | undefined {
+    return this.#items[0]
+  }
+
+  /** Calls back once, as soon as there is an item to take, or the queue is closed; at once if that is so already. */
+  whenAny(callback: () => void): void {
+    if (this.#items.length > 0 || this.#closed) callback()
+    else this.#watcher = callback
+  }
+
+  /** Refuses what comes from now on, and who is held back; what is queued can still be taken. */
   close(): void {
     this.#closed = true
     this.#consumer?.(undefined)
     this.#consumer = undefined
-    for (const producer of this.#producers.splice(0))
-      producer.reject(new HoltError('HOLT_CLOSED', 'the queue is closed'))
+    this.#wakeWatcher()
+    for (const producer of this.#producers.splice(0)) producer.reject(closedError())
   }
+
+  #wakeWatcher(): void {
+    const watcher = this.#watcher
+    this.#watcher = undefined
+    watcher?.()
+  }
+}
+
+function closedError(): HoltError {
+  return new HoltError('HOLT_CLOSED', 'the queue is closed')
 }

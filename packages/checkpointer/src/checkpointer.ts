@@ -1,8 +1,7 @@
-import type { BackupRequest, BackupState, BufferManager, Cut, VacuumStep } from '@holt/blob-store'
+import type { BackupRequest, BackupState, VacuumStep } from '@holt/blob-store'
 import { HoltError } from '@holt/errors'
-import type { JournalContract, Lsn } from '@holt/journal'
 import type { Io, Timer } from '@holt/uring-native'
-import type { EpochReport, EpochWorker } from './epoch.js'
+import { EpochPipeline, type EpochPipelineOptions, type EpochUnderWay } from './epoch-pipeline.js'
 
 /** When a checkpoint starts by itself. Whichever comes first. */
 export interface CheckpointTriggers {
@@ -16,6 +15,8 @@ export interface CheckpointTriggers {
 
 export type CheckpointEvent =
   | { readonly kind: 'start'; readonly epoch: number; readonly frames: number }
+  /** It has been under way for {@link STALL_MS} and has not come back. */
+  | { readonly kind: 'stall'; readonly epoch: number; readonly runningMs: number }
   | {
       readonly kind: 'end'
       readonly epoch: number
@@ -24,14 +25,8 @@ export type CheckpointEvent =
       readonly error: Error | undefined
     }
 
-export interface CheckpointerOptions {
-  readonly frames: BufferManager
-  readonly worker: EpochWorker
+export interface CheckpointerOptions extends EpochPipelineOptions {
   readonly io: Pick<Io, 'nowMs' | 'setTimer'>
-  /** Absent when the database keeps no journal. */
-  readonly journal: JournalContract | undefined
-  /** The engine's note for a cut taken now. */
-  readonly note: () => Uint8Array
   readonly triggers: CheckpointTriggers
   readonly onEvent?: (event: CheckpointEvent) => void
 }
@@ -42,6 +37,10 @@ export interface CheckpointStats {
   readonly failed: number
   readonly framesFlushed: number
   readonly running: boolean
+  /** How long the oldest one under way has been, in milliseconds; 0 without any. */
+  readonly runningMs: number
+  /** Those that took longer than {@link STALL_MS}, also if they came to a good end. */
+  readonly stalls: number
   readonly lastDurationMs: number
   /** Message of the error that the newest attempt ended with. */
   readonly lastError: string | undefined
@@ -51,55 +50,47 @@ export interface CheckpointStats {
 
 /** Writers are told of a checkpoint that has failed for this long. */
 export const FAILURE_PATIENCE_MS = 30_000
+/** A checkpoint that takes longer than this is told of as stalled. */
+export const STALL_MS = 10_000
 const FIRST_RETRY_MS = 100
 const LONGEST_RETRY_MS = 5_000
 
 /**
- * Decides when a cut is taken, has it committed, and retires it.
- *
- * 1. Cut, in one synchronous piece: the journal's position, the engine's note, all dirty frames *flushing*.
- * 2. The journal is made stable up to the cut; only then the epoch goes to the worker (log before data).
- * 3. Committed: freed blob ids may be used again, journal segments wholly before the cut are recycled. Failed: the
- *    whole cut belongs to the next one, and the attempt is repeated after a while.
- *
- * One epoch is under way at a time, so an epoch is always committed on top of its predecessor.
+ * Decides when a checkpoint is taken, and how often one that failed is repeated; the {@link EpochPipeline} takes it. Writers
+ * who find no room wait for it, and learn of its failure only once it has lasted.
  */
 export class Checkpointer {
   readonly #options: CheckpointerOptions
-  #running: Promise<void> | undefined
+  readonly #pipeline: EpochPipeline
+  /** Attempts that have not ended, the oldest first. */
+  readonly #attempts = new Set<{ readonly startedMs: number }>()
+  #isPreparing = false
+  /** What was asked for while no cut could be taken: all who ask until then get the same one. */
+  #requested: Promise<void> | undefined
+  #isForced = false
   #timer: Timer | undefined
   #retryMs = FIRST_RETRY_MS
   #failingSinceMs: number | undefined
   #lastError: Error | undefined
   #journalBytesAtCut = 0
-  #epochs = 0
   #attempted = 0
   #succeeded = 0
   #failed = 0
   #framesFlushed = 0
   #lastDurationMs = 0
+  #stalls = 0
   #closed = false
-  /** The note of the newest image is out of date, though no frame need be. */
-  #isNoteNew = false
   #roomWaiters: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = []
+  #endWaiters: (() => void)[] = []
 
   constructor(options: CheckpointerOptions) {
     this.#options = options
-  }
-
-  /** There is something that the newest image lacks. */
-  get hasNews(): boolean {
-    return this.#isNoteNew || this.#options.frames.hasDirt
-  }
-
-  /** To be called beside {@link changed} after a change that the engine's note shows and that may have changed no frame. */
-  noteChanged(): void {
-    this.#isNoteNew = true
+    this.#pipeline = new EpochPipeline(options)
   }
 
   /** To be called after every change: starts a checkpoint, or the clock towards one. Cheap. */
   changed(journalBytes: number): void {
-    if (this.#running !== undefined || this.#closed) return
+    if (this.#closed || !this.#canCut) return
     const { triggers, frames } = this.#options
     if (
       this.#failingSinceMs === undefined &&
@@ -112,15 +103,50 @@ export class Checkpointer {
     }
   }
 
+  get #canCut(): boolean {
+    return !this.#isPreparing && this.#pipeline.hasRoom
+  }
+
   /**
    * Commits everything changed so far. Rejects with the checkpoint's error; nothing is lost then, and it is tried again
    * in the background. With `force` also when nothing changed, for the sake of the note.
    */
-  async checkpoint(options: { readonly force?: boolean } = {}): Promise<void> {
+  checkpoint(options: { readonly force?: boolean } = {}): Promise<void> {
+    const { force = false } = options
+    if (this.#requested === undefined) {
+      const isWanted = force || this.#options.frames.hasDirt
+      if (isWanted && this.#canCut) return this.#run()
+      if (!isWanted && !this.running) return Promise.resolve()
+    }
     // One that is under way was cut before this call: it does not cover what changed since.
-    while (this.#running !== undefined) await this.#running.catch(() => undefined)
-    if (options.force !== true && !this.hasNews) return
+    if (force) this.#isForced = true
+    this.#requested ??= this.#whenCuttable()
+    return this.#requested
+  }
+
+  /** Waits at least for one attempt to end. */
+  async #whenCuttable(): Promise<void> {
+    try {
+      for (;;) {
+        if (this.#isForced || this.#options.frames.hasDirt) {
+          if (this.#canCut) break
+          await this.#whenOneEnded()
+        } else {
+          // Nothing to cut, but what was cut before is not durable yet. If it fails, there is something to cut.
+          if (!this.running) return
+          await this.#whenOneEnded()
+        }
+      }
+    } finally {
+      this.#requested = undefined
+      this.#isForced = false
+    }
     await this.#run()
+  }
+
+  /** Resolves when an attempt has ended. */
+  #whenOneEnded(): Promise<void> {
+    return new Promise((resolve) => this.#endWaiters.push(resolve))
   }
 
   /**
@@ -129,12 +155,12 @@ export class Checkpointer {
    */
   async whenRoom(): Promise<void> {
     this.#throwIfHopeless()
-    if (this.#failingSinceMs !== undefined && this.#running === undefined) {
+    if (this.#failingSinceMs !== undefined && !this.running) {
       // The retry's timer is running: wait for what it brings.
       await new Promise<void>((resolve, reject) => this.#roomWaiters.push({ resolve, reject }))
       return
     }
-    if (this.#running !== undefined) await this.#running.catch(() => undefined)
+    if (this.running) await this.#whenOneEnded()
     else await this.#run().catch(() => undefined)
     this.#throwIfHopeless()
   }
@@ -157,7 +183,7 @@ export class Checkpointer {
     this.#timer?.cancel()
     this.#timer = this.#options.io.setTimer(delayMs, () => {
       this.#timer = undefined
-      if (this.#running === undefined && !this.#closed && this.hasNews) this.#inBackground()
+      if (this.#canCut && !this.#closed && this.#options.frames.hasDirt) this.#inBackground()
     })
   }
 
@@ -169,65 +195,78 @@ export class Checkpointer {
   #run(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined
-    const running = this.#attempt().finally(() => {
-      this.#running = undefined
+    const attempt = { startedMs: this.#options.io.nowMs() }
+    this.#attempts.add(attempt)
+    return this.#attempt(attempt.startedMs).finally(() => {
+      this.#attempts.delete(attempt)
       // What was changed while it ran starts the clock anew.
-      if (this.#timer === undefined && !this.#closed && this.hasNews) {
+      if (this.#timer === undefined && !this.#closed && this.#options.frames.hasDirt) {
         this.#arm(this.#options.triggers.intervalMs)
       }
       for (const waiter of this.#roomWaiters.splice(0)) waiter.resolve()
+      for (const resume of this.#endWaiters.splice(0)) resume()
     })
-    this.#running = running
-    return running
   }
 
-  async #attempt(): Promise<void> {
-    const { frames, journal, worker, io, onEvent } = this.#options
+  async #attempt(startedMs: number): Promise<void> {
+    const { io, onEvent } = this.#options
     this.#attempted += 1
-    const startedMs = io.nowMs()
-    const touching = frames.touchAhead()
-    if (touching !== undefined) await touching
-    const epoch = ++this.#epochs
-    const position = journal?.position
-    const journalBytes = journal?.appendedBytes ?? 0
-    const note = this.#options.note()
-    const isNoteNew = this.#isNoteNew
-    this.#isNoteNew = false
-    const cut = frames.cut()
-    onEvent?.({ kind: 'start', epoch, frames: cut.frames.length })
     let error: Error | undefined
+    let underWay: EpochUnderWay | undefined
     try {
-      await journal?.sync()
-      const report = await worker.submit({ number: epoch, frames: cut.frames, deletes: cut.deletes, note })
-      error = report.error
-      if (error === undefined) this.#retire(cut, report, position)
+      underWay = await this.#cut()
     } catch (caught) {
       error = caught instanceof Error ? caught : new HoltError('HOLT_INTERNAL', String(caught))
+    }
+    if (underWay !== undefined) {
+      const { number: epoch, frames } = underWay
+      onEvent?.({ kind: 'start', epoch, frames })
+      const stallTimer = this.#watch(epoch, startedMs)
+      const report = await underWay.ended
+      stallTimer.cancel()
+      error = report.error
+      this.#framesFlushed += report.framesFlushed
     }
     this.#lastDurationMs = io.nowMs() - startedMs
     if (error === undefined) {
       this.#succeeded += 1
-      this.#journalBytesAtCut = journalBytes
       this.#failingSinceMs = undefined
       this.#lastError = undefined
       this.#retryMs = FIRST_RETRY_MS
     } else {
-      frames.restore(cut)
-      this.#isNoteNew ||= isNoteNew
       this.#failed += 1
       this.#failingSinceMs ??= startedMs
       this.#lastError = error
       if (!this.#closed) this.#arm(this.#retryMs)
       this.#retryMs = Math.min(this.#retryMs * 2, LONGEST_RETRY_MS)
     }
-    onEvent?.({ kind: 'end', epoch, frames: cut.frames.length, durationMs: this.#lastDurationMs, error })
+    if (underWay !== undefined) {
+      const { number: epoch, frames } = underWay
+      onEvent?.({ kind: 'end', epoch, frames, durationMs: this.#lastDurationMs, error })
+    }
     if (error !== undefined) throw error
   }
 
-  #retire(cut: Cut, report: EpochReport, position: Lsn | undefined): void {
-    this.#options.frames.retired(cut)
-    this.#framesFlushed += report.framesFlushed
-    if (position !== undefined) this.#options.journal?.recycle(position)
+  async #cut(): Promise<EpochUnderWay> {
+    const { frames, journal } = this.#options
+    this.#isPreparing = true
+    try {
+      const touching = frames.touchAhead()
+      if (touching !== undefined) await touching
+      this.#journalBytesAtCut = journal?.appendedBytes ?? 0
+      return this.#pipeline.cut()
+    } finally {
+      this.#isPreparing = false
+    }
+  }
+
+  /** Says once that an epoch takes very long: the disk does not answer, or hardly. */
+  #watch(epoch: number, startedMs: number): Timer {
+    const { io, onEvent } = this.#options
+    return io.setTimer(STALL_MS, () => {
+      this.#stalls += 1
+      onEvent?.({ kind: 'stall', epoch, runningMs: io.nowMs() - startedMs })
+    })
   }
 
   /** One step of giving back room; see `BlobStore.vacuum`. Rejects with the step's error, and `HOLT_CLOSED`. */
@@ -244,28 +283,31 @@ export class Checkpointer {
 
   /** Whether an epoch is under way. */
   get running(): boolean {
-    return this.#running !== undefined
+    return this.#attempts.size > 0
   }
 
   stats(): CheckpointStats {
+    const [oldest] = this.#attempts
     return {
       attempted: this.#attempted,
       succeeded: this.#succeeded,
       failed: this.#failed,
       framesFlushed: this.#framesFlushed,
-      running: this.#running !== undefined,
+      running: this.running,
+      runningMs: this.running ? this.#options.io.nowMs() - oldest.startedMs : 0,
+      stalls: this.#stalls,
       lastDurationMs: this.#lastDurationMs,
       lastError: this.#lastError?.message,
       failingMs: this.#failingMs(),
     }
   }
 
-  /** Starts nothing any more, waits for the epoch under way, ends the worker. Does not checkpoint. */
+  /** Starts nothing any more, waits for the epochs under way, ends the worker. Does not checkpoint. */
   async close(): Promise<void> {
     this.#closed = true
     this.#timer?.cancel()
     this.#timer = undefined
-    await this.#running?.catch(() => undefined)
+    while (this.running) await this.#whenOneEnded()
     for (const waiter of this.#roomWaiters.splice(0))
       waiter.reject(new HoltError('HOLT_CLOSED', 'the database was closed'))
     await this.#options.worker.stop()

@@ -2,7 +2,7 @@
  * The I/O worker's thread: opens an Io and the writing half of the store, then commits the epochs that arrive.
  * Started by `thread-worker.ts`.
  */
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { Slab } from '@holt/blob-buf-pool'
 import { type BlobStore, SlotTable } from '@holt/blob-store'
 import { HoltError } from '@holt/errors'
@@ -38,7 +38,15 @@ async function open(): Promise<{ committer: EpochCommitter; store: BlobStore; io
     io,
     slab,
     store,
-    committer: new EpochCommitter({ store, slab, slots: SlotTable.attach(start.slots) }),
+    committer: new EpochCommitter({
+      store,
+      slab,
+      slots: SlotTable.attach(start.slots),
+      // The bound is at the other end: what was posted is here already.
+      queueCapacity: Number.MAX_SAFE_INTEGER,
+      groupEpochs: start.groupEpochs,
+      io,
+    }),
   }
 }
 
@@ -54,7 +62,7 @@ opened.then(
   },
 )
 
-port.on('message', (message: ToWorker) => {
+const handle = (message: ToWorker): void => {
   void opened.then(
     async ({ committer, store, io, slab }) => {
       if (message.kind === 'stop') {
@@ -83,4 +91,11 @@ port.on('message', (message: ToWorker) => {
     },
     () => undefined,
   )
+}
+
+// All that is there at once: epochs that wait are joined.
+port.on('message', (message: ToWorker) => {
+  handle(message)
+  for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port))
+    handle(next.message as ToWorker)
 })

@@ -3,7 +3,8 @@ import { Worker } from 'node:worker_threads'
 import type { Slab } from '@holt/blob-buf-pool'
 import type { BackupRequest, BackupState, BlobStoreWorker, SlotTable, VacuumStep } from '@holt/blob-store'
 import { HoltError } from '@holt/errors'
-import type { Epoch, EpochReport, EpochWorker } from './epoch.js'
+import { type Epoch, type EpochReport, type EpochWorker, failedReport } from './epoch.js'
+import { DEFAULT_QUEUE_CAPACITY } from './epoch-committer.js'
 import {
   type Answer,
   type FromWorker,
@@ -18,6 +19,16 @@ export interface ThreadWorkerOptions {
   readonly slab: Slab
   readonly slots: SlotTable
   readonly io: 'uring' | 'fs'
+  /** Epochs that the thread may have at once; more wait here. Default {@link DEFAULT_QUEUE_CAPACITY}. */
+  readonly queueCapacity?: number
+  /** Epochs that are committed as one at most; see {@link EpochCommitter}. Default 1. */
+  readonly groupEpochs?: number
+}
+
+interface Submitted {
+  readonly epoch: Epoch
+  readonly resolve: (report: EpochReport) => void
+  readonly reject: (error: Error) => void
 }
 
 /**
@@ -27,7 +38,11 @@ export interface ThreadWorkerOptions {
  */
 export class ThreadEpochWorker implements EpochWorker {
   readonly #options: ThreadWorkerOptions
-  readonly #waiting = new Map<number, (report: EpochReport) => void>()
+  /** What the thread has. */
+  readonly #posted = new Map<number, Submitted>()
+  /** What it has no room for. */
+  readonly #heldBack: Submitted[] = []
+  readonly #capacity: number
   /** Steps of a vacuum and pieces of a backup under way. */
   readonly #asked = new Map<number, (answer: Answer | Error) => void>()
   #questionNumber = 0
@@ -37,19 +52,30 @@ export class ThreadEpochWorker implements EpochWorker {
 
   constructor(options: ThreadWorkerOptions) {
     this.#options = options
+    this.#capacity = options.queueCapacity ?? DEFAULT_QUEUE_CAPACITY
   }
 
   submit(epoch: Epoch): Promise<EpochReport> {
-    if (this.#stopped) return Promise.reject(new HoltError('HOLT_CLOSED', 'the I/O worker was stopped'))
-    const worker = (this.#worker ??= this.#start())
+    if (this.#stopped) return Promise.reject(stoppedError())
+    return new Promise((resolve, reject) => {
+      this.#heldBack.push({ epoch, resolve, reject })
+      this.#postWhatFits()
+    })
+  }
+
+  #postWhatFits(): void {
     const { slab } = this.#options
-    return new Promise((resolve) => {
-      this.#waiting.set(epoch.number, resolve)
+    while (this.#posted.size < this.#capacity) {
+      const submitted = this.#heldBack.shift()
+      if (submitted === undefined) return
+      const worker = (this.#worker ??= this.#start())
+      const { epoch } = submitted
+      this.#posted.set(epoch.number, submitted)
       worker.ref()
       const grown = slab.segments.length > this.#segmentsKnown
       this.#segmentsKnown = slab.segments.length
       this.#post(worker, { kind: 'epoch', epoch, slab: grown ? slab.share() : undefined })
-    })
+    }
   }
 
   vacuum(maxFrames: number): Promise<VacuumStep> {
@@ -61,7 +87,7 @@ export class ThreadEpochWorker implements EpochWorker {
   }
 
   #ask(question: Question): Promise<Answer> {
-    if (this.#stopped) return Promise.reject(new HoltError('HOLT_CLOSED', 'the I/O worker was stopped'))
+    if (this.#stopped) return Promise.reject(stoppedError())
     const worker = (this.#worker ??= this.#start())
     const number = ++this.#questionNumber
     return new Promise((resolve, reject) => {
@@ -76,6 +102,7 @@ export class ThreadEpochWorker implements EpochWorker {
 
   async stop(): Promise<void> {
     this.#stopped = true
+    for (const { reject } of this.#heldBack.splice(0)) reject(stoppedError())
     const worker = this.#worker
     if (worker === undefined) return
     const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()))
@@ -89,7 +116,7 @@ export class ThreadEpochWorker implements EpochWorker {
   }
 
   #start(): Worker {
-    const { store, slab, slots, io } = this.#options
+    const { store, slab, slots, io, groupEpochs = 1 } = this.#options
     this.#segmentsKnown = slab.segments.length
     const workerData: WorkerStart = {
       storeModuleUrl: store.moduleUrl,
@@ -97,6 +124,7 @@ export class ThreadEpochWorker implements EpochWorker {
       slab: slab.share(),
       slots: slots.buffer,
       io,
+      groupEpochs,
     }
     const file = createRequire(import.meta.url).resolve('@holt/checkpointer/io-worker')
     // Loaders, conditions and flags of the host program have no business in this thread, and cost its start.
@@ -125,18 +153,20 @@ export class ThreadEpochWorker implements EpochWorker {
           ? cause
           : new HoltError('HOLT_CHECKPOINT_FAILED', 'the I/O worker ended before its work did')
       for (const number of [...this.#asked.keys()]) this.#settleQuestion(number, error)
-      for (const epoch of [...this.#waiting.keys()]) {
-        this.#settle({ epoch, framesTotal: 0, framesFlushed: 0, deletesTotal: 0, deletesApplied: 0, error })
-      }
+      // What was held back behind them would be cut on top of them.
+      const lost = [...this.#posted.values(), ...this.#heldBack.splice(0)]
+      this.#posted.clear()
+      for (const { epoch, resolve } of lost) resolve(failedReport(epoch, error))
     })
     return worker
   }
 
   #settle(report: EpochReport): void {
-    const resolve = this.#waiting.get(report.epoch)
-    this.#waiting.delete(report.epoch)
+    const submitted = this.#posted.get(report.epoch)
+    this.#posted.delete(report.epoch)
+    submitted?.resolve(report)
+    this.#postWhatFits()
     this.#letGo()
-    resolve?.(report)
   }
 
   #settleQuestion(number: number, answer: Answer | Error): void {
@@ -147,6 +177,10 @@ export class ThreadEpochWorker implements EpochWorker {
   }
 
   #letGo(): void {
-    if (this.#waiting.size === 0 && this.#asked.size === 0) this.#worker?.unref()
+    if (this.#posted.size === 0 && this.#asked.size === 0) this.#worker?.unref()
   }
+}
+
+function stoppedError(): HoltError {
+  return new HoltError('HOLT_CLOSED', 'the I/O worker was stopped')
 }

@@ -10,6 +10,7 @@ export interface WorkerStart {
   readonly slab: SharedSlab
   readonly slots: SharedArrayBuffer
   readonly io: 'uring' | 'fs'
+  readonly groupEpochs: number
 }
 
 /** What is done between two epochs, and answered. */

@@ -9,38 +9,10 @@ import {
   type CheckpointTriggers,
   EpochCommitter,
   FAILURE_PATIENCE_MS,
+  STALL_MS,
 } from '../src/index.js'
+import { ManualClock, settle } from './manual-clock.js'
 import { ScriptedStore } from './scripted-store.js'
-
-/** A clock that only moves when it is told to. */
-class ManualClock {
-  now = 0
-  #timers: { readonly atMs: number; readonly callback: () => void }[] = []
-  nowMs(): number {
-    return this.now
-  }
-  setTimer(delayMs: number, callback: () => void): { cancel: () => void } {
-    const timer = { atMs: this.now + delayMs, callback }
-    this.#timers.push(timer)
-    return {
-      cancel: () => {
-        this.#timers = this.#timers.filter((other) => other !== timer)
-      },
-    }
-  }
-  get pending(): number {
-    return this.#timers.length
-  }
-  async advance(ms: number): Promise<void> {
-    this.now += ms
-    const due = this.#timers.filter(({ atMs }) => atMs <= this.now)
-    this.#timers = this.#timers.filter(({ atMs }) => atMs > this.now)
-    for (const { callback } of due) callback()
-    await settle()
-  }
-}
-
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 describe('Checkpointer', () => {
   let store: ScriptedStore
@@ -51,6 +23,7 @@ describe('Checkpointer', () => {
   let position: number
   let syncFailure: Error | undefined
   let noteNumber: number
+  let noteFailure: Error | undefined
 
   const make = (triggers: Partial<CheckpointTriggers> = {}): Checkpointer => {
     const journal = {
@@ -71,7 +44,10 @@ describe('Checkpointer', () => {
       worker: new EpochCommitter({ store, slab: frames.slab, slots: frames.slots }),
       io: clock,
       journal,
-      note: () => Uint8Array.of(++noteNumber),
+      note: () => {
+        if (noteFailure !== undefined) throw noteFailure
+        return Uint8Array.of(++noteNumber)
+      },
       triggers: { intervalMs: 1_000, dirtyFrames: 3, journalBytes: 500, ...triggers },
       onEvent: (event) => events.push(event),
     })
@@ -86,10 +62,11 @@ describe('Checkpointer', () => {
     position = 10
     syncFailure = undefined
     noteNumber = 0
+    noteFailure = undefined
   })
   const bytesOf = (id: number): Uint8Array => frames.slab.bytes(frames.pageTable[id] as Slot)
 
-  it('makes the journal stable before any frame reaches the store, then writes, deletes, flushes once, and recycles', async () => {
+  it('B26, B31: makes the journal stable before any frame reaches the store, then writes, deletes, flushes once, and recycles', async () => {
     const checkpointer = make()
     const [first, second] = [frames.allocate(), frames.allocate()]
     frames.free(second)
@@ -109,7 +86,7 @@ describe('Checkpointer', () => {
     expect(checkpointer.stats()).toMatchObject({ attempted: 1, succeeded: 1, failed: 0, framesFlushed: 1 })
   })
 
-  it('does nothing on a clean cache, unless forced', async () => {
+  it('B29, B40: does nothing on a clean cache, unless forced', async () => {
     const checkpointer = make()
     await checkpointer.checkpoint()
     expect(store.calls).toEqual([])
@@ -117,35 +94,7 @@ describe('Checkpointer', () => {
     expect(store.calls).toContain('flush 1')
   })
 
-  it('writes the note of a clean cache once it is out of date: asked to, by time, and again after a failure', async () => {
-    const checkpointer = make()
-    checkpointer.noteChanged()
-    expect(checkpointer.hasNews).toBe(true)
-    await checkpointer.checkpoint()
-    expect(store.calls).toContain('flush 1')
-    expect(checkpointer.hasNews).toBe(false)
-    await checkpointer.checkpoint()
-    expect(noteNumber).toBe(1)
-
-    checkpointer.noteChanged()
-    checkpointer.changed(position)
-    syncFailure = new HoltError('HOLT_IO', 'no')
-    await clock.advance(1_000)
-    expect(checkpointer.hasNews).toBe(true)
-    syncFailure = undefined
-    await clock.advance(1_000)
-    expect([checkpointer.hasNews, noteNumber]).toEqual([false, 3])
-
-    // Changed while an epoch is under way: its note was made before.
-    const running = checkpointer.checkpoint({ force: true })
-    checkpointer.noteChanged()
-    await running
-    expect(checkpointer.hasNews).toBe(true)
-    await clock.advance(1_000)
-    expect(checkpointer.hasNews).toBe(false)
-  })
-
-  it('writes the frame as it was at the cut, whatever is changed meanwhile', async () => {
+  it('B35: writes the frame as it was at the cut, whatever is changed meanwhile', async () => {
     const checkpointer = make()
     const id = frames.allocate()
     bytesOf(id)[10_000] = 1
@@ -165,7 +114,7 @@ describe('Checkpointer', () => {
   })
 
   it.each(['writeMany', 'delete', 'flush'])(
-    'loses nothing when %s fails: all belongs to the next cut',
+    'B14, B42: loses nothing when %s fails: all belongs to the next cut',
     async (step) => {
       const checkpointer = make()
       const [kept, freed] = [frames.allocate(), frames.allocate()]
@@ -193,16 +142,108 @@ describe('Checkpointer', () => {
     },
   )
 
-  it('writes no frame when the journal cannot be made stable', async () => {
+  it('B28: writes no frame when the journal cannot be made stable, and gives back all of the cut', async () => {
     const checkpointer = make()
-    frames.allocate()
+    const [kept, freed] = [frames.allocate(), frames.allocate()]
+    await checkpointer.checkpoint()
+    frames.writable(kept)
+    frames.free(freed)
+    store.calls.length = 0
     syncFailure = new HoltError('HOLT_POISONED', 'journal')
     await expect(checkpointer.checkpoint()).rejects.toBe(syncFailure)
     expect(store.calls).toEqual(['journal sync'])
     expect(frames.dirtyFrames).toBe(1)
+    syncFailure = undefined
+    store.calls.length = 0
+    await checkpointer.checkpoint()
+    expect(store.calls.slice(1, 3)).toEqual([`writeMany ${String(kept)}`, `delete ${String(freed)}`])
+    expect(checkpointer.stats()).toMatchObject({ attempted: 3, succeeded: 2, failed: 1 })
   })
 
-  it('starts by itself after the interval, at enough dirty frames, at enough journal', async () => {
+  it('B28: counts a checkpoint for which the engine has no note as failed, cuts nothing, and tries again', async () => {
+    const checkpointer = make()
+    frames.allocate()
+    noteFailure = new HoltError('HOLT_INTERNAL', 'no note')
+    await expect(checkpointer.checkpoint()).rejects.toBe(noteFailure)
+    expect(store.calls).toEqual([])
+    expect(frames.dirtyFrames).toBe(1)
+    expect(checkpointer.stats()).toMatchObject({ failed: 1, running: false, lastError: 'no note' })
+    noteFailure = undefined
+    await clock.advance(100)
+    expect(checkpointer.stats()).toMatchObject({ succeeded: 1, lastError: undefined })
+  })
+
+  it('B25: starts the clock also when nothing has changed but frames that were given up', async () => {
+    const checkpointer = make()
+    const id = frames.allocate()
+    await checkpointer.checkpoint()
+    frames.free(id)
+    checkpointer.changed(position)
+    await clock.advance(1_000)
+    expect(store.durable.has(id)).toBe(false)
+  })
+
+  it('B40: everybody who asks while one is under way gets the same next one', async () => {
+    const checkpointer = make()
+    frames.allocate()
+    store.shut()
+    const first = checkpointer.checkpoint()
+    await settle()
+    frames.allocate()
+    const others = [checkpointer.checkpoint(), checkpointer.checkpoint()]
+    frames.allocate()
+    others.push(checkpointer.checkpoint({ force: true }))
+    store.open()
+    await Promise.all([first, ...others])
+    expect(store.calls.filter((call) => call.startsWith('flush'))).toEqual(['flush 1', 'flush 2'])
+    expect(frames.hasDirt).toBe(false)
+    // Nothing is left of what was asked for.
+    await checkpointer.checkpoint()
+    expect(checkpointer.stats().attempted).toBe(2)
+  })
+
+  it('waits for an epoch under way though nothing has changed since, and takes another cut if it fails', async () => {
+    const checkpointer = make()
+    frames.allocate()
+    store.shut()
+    store.failures.set('flush', new Error('once'))
+    const first = checkpointer.checkpoint()
+    await settle()
+    const second = checkpointer.checkpoint()
+    store.open()
+    await expect(first).rejects.toThrow('once')
+    await second
+    expect(store.calls.filter((call) => call.startsWith('flush'))).toEqual(['flush 1', 'flush 2'])
+  })
+
+  it('a disk that does not answer shows in the stats and in an event, once, and writers wait', async () => {
+    const checkpointer = make()
+    frames.allocate()
+    store.shut()
+    const running = checkpointer.checkpoint()
+    await settle()
+    let isThrough = false
+    const writer = checkpointer.whenRoom().then(() => (isThrough = true))
+    await clock.advance(STALL_MS - 1)
+    expect(checkpointer.stats()).toMatchObject({ running: true, runningMs: STALL_MS - 1, stalls: 0 })
+    await clock.advance(1)
+    await clock.advance(10 * STALL_MS)
+    expect(events.filter(({ kind }) => kind === 'stall')).toEqual([
+      { kind: 'stall', epoch: 1, runningMs: STALL_MS },
+    ])
+    expect(checkpointer.stats()).toMatchObject({ running: true, runningMs: 11 * STALL_MS, stalls: 1 })
+    expect(isThrough).toBe(false)
+    store.open()
+    await Promise.all([running, writer])
+    expect(checkpointer.stats()).toMatchObject({
+      running: false,
+      runningMs: 0,
+      lastDurationMs: 11 * STALL_MS,
+    })
+    expect(clock.pending).toBe(0)
+  })
+
+  it('B25: starts by itself after the interval, at enough dirty frames, at enough journal', async () => {
     const checkpointer = make()
     frames.allocate()
     checkpointer.changed(position)
@@ -235,7 +276,7 @@ describe('Checkpointer', () => {
     expect(frames.hasDirt).toBe(false)
   })
 
-  it('tries a failed checkpoint again by itself, later each time', async () => {
+  it('B42: tries a failed checkpoint again by itself, later each time', async () => {
     const checkpointer = make()
     frames.allocate()
     store.failures.set('flush', new Error('once'))
@@ -269,7 +310,7 @@ describe('Checkpointer', () => {
     })
   })
 
-  it('does not count an epoch under way as covering what came after its cut', async () => {
+  it('B40: does not count an epoch under way as covering what came after its cut', async () => {
     const checkpointer = make()
     frames.allocate()
     const first = checkpointer.checkpoint()
@@ -280,7 +321,7 @@ describe('Checkpointer', () => {
     expect(frames.hasDirt).toBe(false)
   })
 
-  it('ends tidily: waits for the epoch under way, starts none, refuses waiters', async () => {
+  it('B39: ends tidily: waits for the epoch under way, starts none, refuses waiters', async () => {
     const checkpointer = make()
     frames.allocate()
     const running = checkpointer.checkpoint()

@@ -1,23 +1,41 @@
 import type { BlobId } from '@holt/blob-buf-pool'
-import type { BlobRead, BlobStore, BlobStoreStats, BlobWrite } from '@holt/blob-store'
+import type { BlobRead, BlobStore, BlobStoreStats, BlobStoreSupport, BlobWrite } from '@holt/blob-store'
 
 /** A store in memory that notes every call and fails or waits where it is told to. */
 export class ScriptedStore implements BlobStore {
-  readonly supports = { syncReads: true, rangedReads: false, atomicFlush: true }
+  readonly supports: BlobStoreSupport
   readonly calls: string[] = []
   readonly durable = new Map<BlobId, Uint8Array>()
   #staged = new Map<BlobId, Uint8Array | undefined>()
   #note: Uint8Array | undefined
-  /** By the name of the call: what it throws, once. */
+  /** By the name of the call, or by its name and what it is about: what it throws, once. */
   readonly failures = new Map<string, Error>()
   gate: Promise<void> = Promise.resolve()
+  #open: () => void = () => undefined
+
+  constructor(options: { readonly atomicFlush?: boolean } = {}) {
+    this.supports = { syncReads: true, rangedReads: false, atomicFlush: options.atomicFlush ?? true }
+  }
+
+  /** Calls wait until {@link open}. */
+  shut(): void {
+    this.gate = new Promise((resolve) => {
+      this.#open = resolve
+    })
+  }
+  open(): void {
+    this.#open()
+    this.gate = Promise.resolve()
+  }
 
   async #call(name: string, label = name): Promise<void> {
     this.calls.push(label)
     await this.gate
-    const failure = this.failures.get(name)
-    this.failures.delete(name)
-    if (failure !== undefined) throw failure
+    for (const key of [name, label]) {
+      const failure = this.failures.get(key)
+      this.failures.delete(key)
+      if (failure !== undefined) throw failure
+    }
   }
   readSync(id: BlobId, into: Uint8Array): void {
     into.set(this.durable.get(id) ?? new Uint8Array(into.length))
