@@ -15,6 +15,11 @@ import { checkStorePath, LOCK_FILES, prepareDirectory } from './store-directory.
 import { Snapshots } from './snapshots.js'
 import { StoreLock } from './store-lock.js'
 
+const CHECKPOINT_CHANNELS = {
+  start: CHANNELS.checkpointStart,
+  end: CHANNELS.checkpointEnd,
+  stall: CHANNELS.checkpointStall,
+} as const
 /** Frames that a database in memory may grow to. */
 const MEMORY_FRAMES = 65_536
 
@@ -143,6 +148,8 @@ async function openIn(
         publish(CHANNELS.segmentSwitch, { path: directory, segment: event.segment })
       else if (event.kind === 'poisoned')
         publish(CHANNELS.journalPoisoned, { path: directory, error: event.cause })
+      else if (event.kind === 'recycle-failed')
+        publish(CHANNELS.recycleFailed, { path: directory, error: event.cause })
     },
   })
   undo.push(() => found.close())
@@ -178,10 +185,7 @@ async function openIn(
         unlinked: snapshots.framesToKeep(),
       }),
     onEvent: ({ kind, ...event }) => {
-      publish(kind === 'start' ? CHANNELS.checkpointStart : CHANNELS.checkpointEnd, {
-        path: directory,
-        ...event,
-      })
+      publish(CHECKPOINT_CHANNELS[kind], { path: directory, ...event })
     },
   })
   if (areSnapshotsNew) checkpointer.noteChanged()
