@@ -11,7 +11,7 @@ export default defineConfig({
       include: [
         'packages/blob-store/src/manifest-*.ts',
         'packages/journal/src/{record,recovery,replay,segment-header,segment-names,segment-reader,tail-rewrite}.ts',
-        'packages/checkpointer/src/epoch-committer.ts',
+        'packages/checkpointer/src/{epoch-committer,epoch-pipeline,group-commit}.ts',
       ],
       reporter: ['text'],
       reportsDirectory: 'build/coverage',

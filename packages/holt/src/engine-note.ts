@@ -1,7 +1,8 @@
-import { type KeptFrame, UNKNOWN_BIRTH, type ViewPlace } from '@holt/art-index'
+import { type ArtIndex, type KeptFrame, UNKNOWN_BIRTH, type ViewPlace } from '@holt/art-index'
 import { type BlobId, MAX_BLOB_ID } from '@holt/blob-buf-pool'
 import { HoltError } from '@holt/errors'
 import type { Lsn } from '@holt/journal'
+import type { Snapshots } from './snapshots.js'
 
 /**
  * What the engine commits with each checkpoint, beside the frames. Little-endian:
@@ -39,6 +40,19 @@ export interface SnapshotNote extends ViewPlace {
   readonly name: string
   /** Milliseconds since 1970. */
   readonly takenMs: number
+}
+
+/** What a note says of the tree as it is now, and of its snapshots. */
+export function noteOfTree(
+  index: ArtIndex,
+  snapshots: Snapshots,
+): Pick<EngineNote, 'rootId' | 'epoch' | 'snapshots' | 'unlinked'> {
+  return {
+    rootId: index.rootId,
+    epoch: index.epoch,
+    snapshots: snapshots.notes(),
+    unlinked: snapshots.framesToKeep(),
+  }
 }
 
 const NOTE_VERSION = 4

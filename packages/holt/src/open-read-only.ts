@@ -151,13 +151,13 @@ async function build(
     imagePosition: note?.journalPosition,
     readOnly: true,
   })
-  const { index, snapshots, seq, lastSeq, stats } = await recover(
+  const { index, snapshots, seq, lastSeq, stats } = await recover({
     frames,
     note,
     journal,
-    options.usableFrameBytes,
-    () => io.nowMs(),
-  )
+    usableFrameBytes: options.usableFrameBytes,
+    nowMs: () => io.nowMs(),
+  })
   await journal.close()
   const engine = new Engine({
     io,

@@ -6,11 +6,12 @@ import { Journal } from '@holt/journal'
 import { addressOfBytes, adviseHugePages, FsIo, populateMemory, type Io, openIo } from '@holt/uring-native'
 import { Db } from './db.js'
 import { Engine } from './engine.js'
-import { decodeNote, encodeNote } from './engine-note.js'
+import { decodeNote, encodeNote, noteOfTree } from './engine-note.js'
 import { CHANNELS, publish } from './events.js'
 import { openReadOnly } from './open-read-only.js'
 import { type OpenOptions, resolveOptions, type ResolvedOptions } from './options.js'
 import { recover } from './recovery.js'
+import { ReplayCheckpoints } from './replay-checkpoints.js'
 import { checkStorePath, LOCK_FILES, prepareDirectory } from './store-directory.js'
 import { Snapshots } from './snapshots.js'
 import { StoreLock } from './store-lock.js'
@@ -153,21 +154,35 @@ async function openIn(
     },
   })
   undo.push(() => found.close())
-  const { index, snapshots, areSnapshotsNew, seq, lastSeq, stats } = await recover(
-    frames,
-    note,
-    found,
-    options.usableFrameBytes,
-    () => io.nowMs(),
-  )
-  const journal = durability === 'memory' ? undefined : found
-  // What is written now is in no journal: what is there ends, lest it goes on later as if nothing were missing.
-  const placeWithoutJournal = found.placeBehindAll
-
   const worker: EpochWorker =
     options.checkpoint.thread && io.kind !== 'sim'
       ? new ThreadEpochWorker({ store: store.worker, slab: frames.slab, slots: frames.slots, io: io.kind })
       : new EpochCommitter({ store, slab: frames.slab, slots: frames.slots })
+  undo.push(() => worker.stop())
+  let isSettled = false
+  const settle = async (): Promise<void> => {
+    if (isSettled) return
+    await lock.settle()
+    await store.settle()
+    isSettled = true
+  }
+  const { index, snapshots, areSnapshotsNew, seq, lastSeq, stats } = await recover({
+    frames,
+    note,
+    journal: found,
+    usableFrameBytes: options.usableFrameBytes,
+    nowMs: () => io.nowMs(),
+    checkpoints: new ReplayCheckpoints({
+      frames,
+      worker,
+      settle,
+      settleJournal: (position) => found.settleReplayed(position),
+    }),
+  })
+  const journal = durability === 'memory' ? undefined : found
+  // What is written now is in no journal: what is there ends, lest it goes on later as if nothing were missing.
+  const placeWithoutJournal = found.placeBehindAll
+
   const checkpointer: Checkpointer = new Checkpointer({
     frames,
     worker,
@@ -176,13 +191,10 @@ async function openIn(
     triggers: options.checkpoint,
     note: () =>
       encodeNote({
-        rootId: index.rootId,
+        ...noteOfTree(index, snapshots),
         seq: engine.seq,
         seqFloor: engine.seqFloor,
         journalPosition: journal?.position ?? placeWithoutJournal,
-        epoch: index.epoch,
-        snapshots: snapshots.notes(),
-        unlinked: snapshots.framesToKeep(),
       }),
     onEvent: ({ kind, ...event }) => {
       publish(CHECKPOINT_CHANNELS[kind], { path: directory, ...event })
@@ -201,8 +213,7 @@ async function openIn(
     seq,
     lastSeq,
     start: async (seqFloor) => {
-      await lock.settle()
-      await store.settle()
+      await settle()
       if (journal !== undefined) await journal.start(seqFloor, undefined, lastSeq)
       // Without a journal the image itself must say which seqs may have been handed out.
       else await checkpointer.checkpoint({ force: true })

@@ -6,6 +6,7 @@ import { applyEffect } from './apply-effect.js'
 import { applyPutRecord, decodeEffects, PUT_RECORD } from './effect.js'
 import type { EngineNote } from './engine-note.js'
 import { SEQ_WINDOW } from './limits.js'
+import type { ReplayCheckpoints } from './replay-checkpoints.js'
 import { isSnapshotRecord } from './snapshot-record.js'
 import { Snapshots } from './snapshots.js'
 
@@ -17,6 +18,8 @@ export interface RecoveryStats {
   readonly tail: 'clean' | 'torn'
   /** Valid records behind a torn end: they were never acknowledged at the durability they were lost to. */
   readonly recordsBehindEnd: number
+  /** Checkpoints half-way, because the changes of the journal did not fit into the cache. */
+  readonly checkpoints: number
 }
 
 export interface Recovered {
@@ -31,17 +34,28 @@ export interface Recovered {
   readonly stats: RecoveryStats
 }
 
+export interface RecoveryParts {
+  readonly frames: BufferManager
+  readonly note: EngineNote | undefined
+  readonly journal: Journal
+  readonly usableFrameBytes: number
+  readonly nowMs: () => number
+  /** Without them the cache grows as far as replay needs it to. */
+  readonly checkpoints?: ReplayCheckpoints
+}
+
 /**
  * The newest durable image, then the journal behind its position: always the same result, however often it is
- * interrupted and repeated. Changes nothing on the disk.
+ * interrupted and repeated. Changes nothing on the disk, unless replay outgrows the cache: see {@link ReplayCheckpoints}.
  */
-export async function recover(
-  frames: BufferManager,
-  note: EngineNote | undefined,
-  journal: Journal,
-  usableFrameBytes: number,
-  nowMs: () => number,
-): Promise<Recovered> {
+export async function recover({
+  frames,
+  note,
+  journal,
+  usableFrameBytes,
+  nowMs,
+  checkpoints,
+}: RecoveryParts): Promise<Recovered> {
   const index =
     note === undefined
       ? ArtIndex.create(frames, { usableFrameBytes })
@@ -54,7 +68,7 @@ export async function recover(
   let areSnapshotsNew = false
   const startedMs = nowMs()
   let lastSeq = note?.seq ?? 0
-  const report = await journal.replay(note?.journalPosition, (record) => {
+  const apply = (record: ReplayedRecord): void => {
     lastSeq = Math.max(lastSeq, record.seq)
     // Most records are puts.
     if (record.type === PUT_RECORD) {
@@ -74,6 +88,18 @@ export async function recover(
         applyEffect(index, effect, record.seq)
       })
     }
+  }
+  const report = await journal.replay(note?.journalPosition, (record) => {
+    if (checkpoints?.isDue !== true) {
+      apply(record)
+      return undefined
+    }
+    const seqFloor = Math.max(note?.seqFloor ?? 0, lastSeq)
+    return checkpoints
+      .take({ index, snapshots, seq: lastSeq, seqFloor, position: record.position })
+      .then(() => {
+        apply(record)
+      })
   })
   // Seqs beyond the highest one found may have been handed out and lost with the tail of the log. Only where there was
   // neither image nor segment nobody can have got one.
@@ -91,6 +117,7 @@ export async function recover(
       replayMs: nowMs() - startedMs,
       tail: report.tail,
       recordsBehindEnd: report.recordsBehindEnd,
+      checkpoints: checkpoints?.taken ?? 0,
     },
   }
 }

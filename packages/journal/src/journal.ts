@@ -35,7 +35,7 @@ import {
   type SegmentPlan,
 } from './segments.js'
 import { Stability } from './stability.js'
-import { rewriteUnmarkedTail } from './tail-rewrite.js'
+import { rewriteRecords, rewriteUnmarkedTail } from './tail-rewrite.js'
 import { WrittenLog } from './written-log.js'
 
 const NO_BODY = new Uint8Array(0)
@@ -64,6 +64,8 @@ export class Journal implements JournalContract {
   readonly #fault = new Fault()
   #replayed: ReplayedLog | undefined
   #replayFrom: Lsn | undefined
+  /** What replay has handed out up to here is stable. */
+  #settledUpTo = lsn(0, 0)
   #starting: Promise<void> | undefined
   #running: Running | undefined
   #log: Log | undefined
@@ -127,11 +129,23 @@ export class Journal implements JournalContract {
       throw new HoltError('HOLT_INVALID_ARGUMENT', 'a journal that was started cannot be replayed')
     }
     const { io, directory, readOnly } = this.#options
+    this.#replayFrom = from
     const replayed = await replayLog(io, directory, this.#found, from, visit, readOnly)
     if (this.#replayed === undefined) this.#readable.addFound(this.#found, replayed)
     this.#replayed = replayed
-    this.#replayFrom = from
     return replayed.report
+  }
+
+  /**
+   * During a replay: makes the records before `position`, that of the record in hand, stable as {@link start} does, so that
+   * an image may have that position.
+   *
+   * @throws HoltError `HOLT_IO`, `HOLT_NO_SPACE`
+   */
+  async settleReplayed(position: Lsn): Promise<void> {
+    const from = Math.max(this.#settledUpTo, this.#found.stableMark, this.#replayFrom ?? 0) as Lsn
+    await rewriteRecords(this.#options.io, this.#found, from, position)
+    this.#settledUpTo = position
   }
 
   /**

@@ -1,5 +1,5 @@
 import type { Io } from '@holt/uring-native'
-import { lsnOffset, lsnSegment } from './contract.js'
+import { lsn, lsnOffset, lsnSegment, type Lsn } from './contract.js'
 import type { FoundLog } from './recovery.js'
 import type { ReplayedLog } from './replay.js'
 import { FIRST_RECORD_OFFSET } from './segment-header.js'
@@ -11,18 +11,21 @@ const CHUNK_BYTES = 2 ** 20
  * memory only: after a failed sync the kernel keeps such pages as clean, so that a further sync alone proves nothing.
  */
 export async function rewriteUnmarkedTail(io: Io, log: FoundLog, replayed: ReplayedLog): Promise<void> {
-  const { range, stableMark } = replayed
+  const { range, report, stableMark } = replayed
   if (range === undefined) return
-  const { start, end } = range
-  for (let index = start.chainIndex; index <= end.chainIndex; index++) {
-    const segment = log.chain.at(index)
-    if (segment === undefined || segment.header.number < lsnSegment(stableMark)) continue
-    const firstBytes = index === start.chainIndex ? start.offsetBytes : FIRST_RECORD_OFFSET
-    const isMarked = segment.header.number === lsnSegment(stableMark)
-    const fromBytes = isMarked ? Math.max(firstBytes, lsnOffset(stableMark)) : firstBytes
-    const toBytes = index === end.chainIndex ? end.offsetBytes : segment.limitBytes
+  const start = lsn(log.chain[range.start.chainIndex].header.number, range.start.offsetBytes)
+  await rewriteRecords(io, log, Math.max(start, stableMark) as Lsn, report.end)
+}
+
+/** The same from one position in the chain to another. */
+export async function rewriteRecords(io: Io, log: FoundLog, from: Lsn, to: Lsn): Promise<void> {
+  for (const { header, path, limitBytes } of log.chain) {
+    const { number } = header
+    if (number < lsnSegment(from) || number > lsnSegment(to)) continue
+    const fromBytes = Math.max(FIRST_RECORD_OFFSET, number === lsnSegment(from) ? lsnOffset(from) : 0)
+    const toBytes = number === lsnSegment(to) ? lsnOffset(to) : limitBytes
     if (fromBytes >= toBytes) continue
-    const file = await io.open(segment.path, { access: 'readwrite' })
+    const file = await io.open(path, { access: 'readwrite' })
     try {
       const chunk = new Uint8Array(Math.min(CHUNK_BYTES, toBytes - fromBytes))
       for (let at = fromBytes; at < toBytes; at += chunk.length) {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
-import { lsnOffset, lsnSegment, type JournalEvent } from '../src/index.js'
+import { lsn, lsnOffset, lsnSegment, type JournalEvent, type Lsn } from '../src/index.js'
 import { append, appendWhenRoom, openJournal, readAll, segmentPath, startJournal } from './fixtures.js'
+import { FIRST_RECORD_OFFSET } from '../src/segment-header.js'
 import { MemoryIo, settle } from './memory-io.js'
 
 async function fill(io: MemoryIo, count: number, options = {}): Promise<void> {
@@ -54,6 +55,36 @@ test('a start rewrites the unmarked tail in place and syncs it before it changes
   expect(changes.slice(3).some((call) => call.includes(segment))).toBe(false)
   expect(dead.bytesOf(segmentPath(1))).toEqual(before)
   expect(lsnSegment(second.position)).toBe(2)
+  await second.close()
+})
+
+test('what a replay has handed out is made stable up to a record while it goes on, each byte once', async () => {
+  const io = new MemoryIo({ mappable: true })
+  const first = await startJournal(io)
+  for (let seq = 1; seq <= 40; seq++) await appendWhenRoom(first, seq, `${String(seq)} `.padEnd(1000, '.'))
+  const dead = io.killed()
+  await first.close()
+
+  const second = await openJournal(dead)
+  const marked = second.firstUncertain ?? lsn(0, 0)
+  let reached: Lsn = marked
+  let steps = 0
+  await second.replay(undefined, async ({ position }) => {
+    dead.calls.length = 0
+    await second.settleReplayed(position)
+    const changes = dead.calls.filter((call) => /^(write|sync)/.test(call))
+    for (let i = 0; i < changes.length; i += 2, steps++) {
+      const [, number, from, length] = /^write journal-(\d+)\.wal (\d+)\+(\d+)$/.exec(changes[i]) ?? []
+      expect(changes[i + 1]).toBe(`sync journal-${number}.wal`)
+      // It goes on where the one before has ended, or in the segment behind it.
+      const begin = lsn(Number(number), Number(from))
+      expect(begin === reached || begin === lsn(lsnSegment(reached) + 1, FIRST_RECORD_OFFSET)).toBe(true)
+      reached = lsn(Number(number), Number(from) + Number(length))
+    }
+    if (position > marked && lsnOffset(position) > FIRST_RECORD_OFFSET) expect(reached).toBe(position)
+  })
+  expect(steps).toBeGreaterThan(5)
+  expect(steps).toBeLessThan(40)
   await second.close()
 })
 
