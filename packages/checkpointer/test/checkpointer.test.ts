@@ -66,7 +66,7 @@ describe('Checkpointer', () => {
   })
   const bytesOf = (id: number): Uint8Array => frames.slab.bytes(frames.pageTable[id] as Slot)
 
-  it('B26, B31: makes the journal stable before any frame reaches the store, then writes, deletes, flushes once, and recycles', async () => {
+  it('B26, B31: makes the journal stable before a frame reaches the store, then writes, deletes, flushes once, and recycles', async () => {
     const checkpointer = make()
     const [first, second] = [frames.allocate(), frames.allocate()]
     frames.free(second)

@@ -172,6 +172,9 @@ describe('epochs of which several are under way', () => {
     expect((await ended).error).toBe(cause)
     expect(store.calls).toEqual([])
     expect(frames.dirtyFrames).toBe(2)
+
+    journalFailure = 'no error at all' as unknown as Error
+    expect((await pipeline.cut().ended).error).toMatchObject({ code: 'HOLT_INTERNAL' })
   })
 
   it('B9, B32: a removal that failed is part of the next cut, and until that is durable the journal stays', async () => {

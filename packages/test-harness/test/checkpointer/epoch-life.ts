@@ -58,7 +58,10 @@ export class EpochLife {
   #change(): void {
     const random = this.#random
     const ids = [...this.#marks.keys()]
-    if (ids.length < 3 || (ids.length < 12 && random.chance(0.3))) return this.#write(this.#frames.allocate())
+    if (ids.length < 3 || (ids.length < 12 && random.chance(0.3))) {
+      this.#write(this.#frames.allocate())
+      return
+    }
     const id = ids[random.between(0, ids.length - 1)]
     if (random.chance(0.25)) {
       this.#frames.free(id)

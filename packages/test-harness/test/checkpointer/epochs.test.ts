@@ -56,12 +56,12 @@ describe.each(SHAPES)('epochs, %i under way and %i committed as one', (depth, gr
     for (let seed = 1; seed <= 2; seed++) {
       const images: { readonly disk: SimDisk; readonly committed: number; readonly what: string }[] = []
       const disk = new SimDisk({ seed })
-      let life: EpochLife | undefined
+      const lives: EpochLife[] = []
       const io = disk.start({
         reorder: true,
         onCall: ({ number, operation, path }) => {
-          if (life === undefined || operation === 'read' || operation === 'stat') return
-          const { committed } = life
+          if (lives.length === 0 || operation === 'read' || operation === 'stat') return
+          const { committed } = lives[0]
           const what = `${operation} ${path}, call ${String(number)} of seed ${String(seed)}`
           images.push({ disk: disk.killImage(number), committed, what: `kill at ${what}` })
           for (let crash = 0; crash < 2; crash++)
@@ -73,7 +73,8 @@ describe.each(SHAPES)('epochs, %i under way and %i committed as one', (depth, gr
         },
       })
       const store = await openStore(io)
-      life = new EpochLife({ seed, store, depth, groupEpochs, io })
+      const life = new EpochLife({ seed, store, depth, groupEpochs, io })
+      lives.push(life)
       for (let step = 0; step < 12; step++) {
         life.step()
         await nextTurn()
