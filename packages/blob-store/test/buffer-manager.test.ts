@@ -151,7 +151,7 @@ describe('BufferManager', () => {
     expect(frames.isResident(a)).toBe(true)
   })
 
-  it('evicts clean frames at its capacity, each by second chance, and says so in the residency counter', () => {
+  it('B38: evicts clean frames at its capacity, each by second chance, and says so in the residency counter', () => {
     for (const id of ids) frames.fault(id)
     expect(frames.residentFrames).toBe(4)
     expect(frames.stats().evictions).toBe(2)
@@ -169,7 +169,7 @@ describe('BufferManager', () => {
     expect(words.size).toBeGreaterThan(4)
   })
 
-  it('never evicts dirty, flushing or pinned frames: it grows for a read instead', async () => {
+  it('B38: never evicts dirty, flushing or pinned frames: it grows for a read instead', async () => {
     frames.fault(a)
     frames.writable(a)
     frames.fault(b)
@@ -214,7 +214,7 @@ describe('BufferManager', () => {
     expect(frames.hasDirt).toBe(true)
   })
 
-  it('takes a failed cut back: the next one holds all of it', () => {
+  it('B36: takes a failed cut back: the next one holds all of it', () => {
     frames.fault(a)
     frames.writable(a)
     frames.fault(b)
@@ -234,7 +234,7 @@ describe('BufferManager', () => {
     expect(frames.stats().flushingFrames).toBe(0)
   })
 
-  it('hands out the lowest free id, and a freed one only after the cut that removed it is durable', () => {
+  it('B33: hands out the lowest free id, and a freed one only after the cut that removed it is durable', () => {
     expect(frames.allocate()).toBe(7)
     frames.fault(b)
     frames.free(b)

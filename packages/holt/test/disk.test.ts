@@ -225,7 +225,7 @@ describe('a directory that cannot be opened', () => {
     },
   )
 
-  it('has a flipped byte in a frame: reading it is HOLT_CORRUPT with file, frame and page', async () => {
+  it('G9: has a flipped byte in a frame: reading it is HOLT_CORRUPT with file, frame and page', async () => {
     await closedStore()
     const file = join(path, 'blobs.dat')
     const bytes = await readFile(file)

@@ -175,7 +175,7 @@ describe('atomic', () => {
   })
 
   it.each(['HOLT_OUT_OF_MEMORY', 'HOLT_CORRUPT'] as const)(
-    'that fails half-way with %s leaves nothing that could be written on',
+    'G8: that fails half-way with %s leaves nothing that could be written on',
     async (code) => {
       const put = ArtIndex.prototype.put
       let calls = 0

@@ -80,7 +80,7 @@ describe.each(['os', 'disk'] as const)('a process with a database of durability 
     expect(ended).toEqual({ exitCode: 0, signal: null, output: '100\n' })
   })
 
-  it('loses nothing acknowledged to SIGKILL, and leaves no lock that holds', async () => {
+  it('G7: loses nothing acknowledged to SIGKILL, and leaves no lock that holds', async () => {
     const ended = await run(`
       const db = await open(path, { durability: '${durability}' })
       const tree = await db.tree('t', { valueEncoding: 'utf8' })

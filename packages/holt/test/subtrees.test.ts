@@ -93,7 +93,7 @@ describe('deletePrefix', () => {
 })
 
 describe('dropTree', () => {
-  it('frees the name at once, and fences what held the tree', async () => {
+  it('G15: frees the name at once, and fences what held the tree', async () => {
     await using db = await openMemory({ usableFrameBytes: USABLE_BYTES })
     const old = await db.tree('t', { valueEncoding: 'utf8' })
     await put(old, 'k', 1_000)

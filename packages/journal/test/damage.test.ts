@@ -66,7 +66,7 @@ describe('every flipped byte and every cut of a small log', () => {
     expect(await outcomeOf(io)).toEqual({ texts: ALL, tail: 'torn' })
   })
 
-  test('a flipped bit below the stable mark is corruption that names file and offset', async () => {
+  test('G5: a flipped bit below the stable mark is corruption that names file and offset', async () => {
     const stableEnd = lsnOffset(ends[STABLE_COUNT - 1])
     const starts = [FIRST, ...ends.map(lsnOffset)]
     for (let at = FIRST; at < stableEnd; at++) {
@@ -90,7 +90,7 @@ describe('every flipped byte and every cut of a small log', () => {
     }
   })
 
-  test('a tail of zeros or garbage with no later record behind it is torn, from any offset on', async () => {
+  test('G6: a tail of zeros or garbage with no later record behind it is torn, from any offset on', async () => {
     for (const fill of [0, 0xff, 0x48]) {
       for (let at = FIRST; at <= lsnOffset(ends[ends.length - 1]); at++) {
         const damaged = io.killed()

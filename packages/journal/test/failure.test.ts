@@ -73,7 +73,7 @@ for (const mode of MODES) {
     expect((await readAll(io)).report).toMatchObject({ records: 5, tail: 'clean' })
   })
 
-  test(`${mode.name}: what was not acknowledged is drained and stable after close`, async () => {
+  test(`G7, ${mode.name}: what was not acknowledged is drained and stable after close`, async () => {
     const io = make()
     const journal = await startJournal(io, { durability })
     append(journal, 1, 'never awaited')

@@ -255,7 +255,7 @@ test('a recycling that fails is reported, poisons nothing and is made up for lat
   await journal.close()
 })
 
-test('a segment file is whole and stable, and its name too, before its first record', async () => {
+test('G11: a segment file is whole and stable, and its name too, before its first record', async () => {
   const io = new MemoryIo({ mappable: true })
   const journal = await startJournal(io)
   for (let i = 0; i < 40; i++) {

@@ -149,7 +149,7 @@ test('an opening that only reads leaves what it found, and makes no journal', as
   }
 })
 
-test('a close whose last checkpoint fails at any of its calls keeps the journal, and the next opening has everything', async () => {
+test('B39: a close whose last checkpoint fails at any of its calls keeps the journal, and the next opening has everything', async () => {
   let failures = 0
   for (const operation of ['write', 'sync', 'rename', 'remove'] as const) {
     for (let nth = 1; nth <= 6; nth++) {

@@ -140,7 +140,7 @@ describe('the journal', () => {
     await Promise.allSettled(waiting)
   })
 
-  test('a tail that is lost, new appends, then a power loss: the tail does not come back, nor do its versions', async () => {
+  test('G3: a tail that is lost, new appends, then a power loss: the tail does not come back, nor do its versions', async () => {
     for (const seed of ALL_SEEDS) {
       const disk = new SimDisk({ seed })
       const life = await begin(disk.start())
@@ -304,7 +304,7 @@ describe('a checkpoint', () => {
     expect(images).toBe(ALL_SEEDS.length)
   })
 
-  test('a flip in the last record of the manifest: the other copy serves; in both copies it is said', async () => {
+  test('G5: a flip in the last record of the manifest: the other copy serves; in both copies it is said', async () => {
     const disk = new SimDisk({ seed: 9 })
     const life = await begin(disk.start())
     await filled(life, 'one')
