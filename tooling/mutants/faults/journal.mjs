@@ -13,7 +13,7 @@ export const journalFaults = [
     find: '      await io.sync(spare)\n',
     replace: '',
     test: `${OWN}/recovery.test.ts`,
-    title: 'a segment file is whole and stable, and its name too, before its first record',
+    title: 'G11: a segment file is whole and stable, and its name too, before its first record',
   },
   {
     id: 'journal-segment-name-sync',
@@ -22,7 +22,7 @@ export const journalFaults = [
     find: '    this.#spareBytes = 0\n    await io.syncDir(directory)\n',
     replace: '    this.#spareBytes = 0\n',
     test: `${OWN}/recovery.test.ts`,
-    title: 'a segment file is whole and stable, and its name too, before its first record',
+    title: 'G11: a segment file is whole and stable, and its name too, before its first record',
   },
   {
     id: 'journal-segment-header-behind-name',
@@ -166,7 +166,7 @@ export const journalFaults = [
     find: '        log.leave()\n        await log.sync()\n',
     replace: '        log.leave()\n',
     test: `${OWN}/failure.test.ts`,
-    title: "'os', mapped: what was not acknowledged is drained and stable after close",
+    title: "G7, 'os', mapped: what was not acknowledged is drained and stable after close",
   },
   {
     id: 'journal-sync-nothing',
@@ -359,7 +359,7 @@ export const journalFaults = [
     find: '    if (this.#stableMark > stopPosition) {\n',
     replace: '    if (this.#stableMark < 0) {\n',
     test: `${OWN}/damage.test.ts`,
-    title: 'a flipped bit below the stable mark is corruption that names file and offset',
+    title: 'G5: a flipped bit below the stable mark is corruption that names file and offset',
   },
   {
     id: 'journal-write-beside',

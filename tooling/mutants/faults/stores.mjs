@@ -251,7 +251,7 @@ export const storeFaults = [
     replace: '    const deletes = this.#freed.list()\n    this.forgetFreed()\n',
     test: `${OWN}/buffer-manager.test.ts`,
     title:
-      'BufferManager hands out the lowest free id, and a freed one only after the cut that removed it is durable',
+      'BufferManager B33: hands out the lowest free id, and a freed one only after the cut that removed it is durable',
   },
   {
     id: 'store-cache-flushing-immutable',
@@ -269,7 +269,7 @@ export const storeFaults = [
     find: '    for (const id of cut.deletes) this.#freed.add(id)\n',
     replace: '',
     test: `${OWN}/buffer-manager.test.ts`,
-    title: 'BufferManager takes a failed cut back: the next one holds all of it',
+    title: 'BufferManager B36: takes a failed cut back: the next one holds all of it',
   },
   {
     id: 'store-read-only-current',
