@@ -28,7 +28,7 @@ test('G3: a version that was seen before a checkpoint and a reopening fits no la
     const seen: Version[] = []
     for (let life = 0; life < 4; life++) {
       await tree.put('key', `value ${String(life)}`)
-      const version = tree.getRecord('key')?.version as Version
+      const { version } = tree.getRecord('key') ?? expect.unreachable('the key is there')
       for (const stale of seen) expect(await tree.compareAndPut('key', 'stale', stale)).toBeUndefined()
       expect(seen).not.toContain(version)
       seen.push(version)
