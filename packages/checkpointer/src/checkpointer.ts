@@ -80,12 +80,24 @@ export class Checkpointer {
   #lastDurationMs = 0
   #stalls = 0
   #closed = false
+  /** The note of the newest image is out of date, though no frame need be. */
+  #isNoteNew = false
   #roomWaiters: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = []
   #endWaiters: (() => void)[] = []
 
   constructor(options: CheckpointerOptions) {
     this.#options = options
     this.#pipeline = new EpochPipeline(options)
+  }
+
+  /** There is something that the newest image lacks. */
+  get hasNews(): boolean {
+    return this.#isNoteNew || this.#options.frames.hasDirt
+  }
+
+  /** To be called beside {@link changed} after a change that the engine's note shows and that may have changed no frame. */
+  noteChanged(): void {
+    this.#isNoteNew = true
   }
 
   /** To be called after every change: starts a checkpoint, or the clock towards one. Cheap. */
@@ -114,7 +126,7 @@ export class Checkpointer {
   checkpoint(options: { readonly force?: boolean } = {}): Promise<void> {
     const { force = false } = options
     if (this.#requested === undefined) {
-      const isWanted = force || this.#options.frames.hasDirt
+      const isWanted = force || this.hasNews
       if (isWanted && this.#canCut) return this.#run()
       if (!isWanted && !this.running) return Promise.resolve()
     }
@@ -128,7 +140,7 @@ export class Checkpointer {
   async #whenCuttable(): Promise<void> {
     try {
       for (;;) {
-        if (this.#isForced || this.#options.frames.hasDirt) {
+        if (this.#isForced || this.hasNews) {
           if (this.#canCut) break
           await this.#whenOneEnded()
         } else {
@@ -183,7 +195,7 @@ export class Checkpointer {
     this.#timer?.cancel()
     this.#timer = this.#options.io.setTimer(delayMs, () => {
       this.#timer = undefined
-      if (this.#canCut && !this.#closed && this.#options.frames.hasDirt) this.#inBackground()
+      if (this.#canCut && !this.#closed && this.hasNews) this.#inBackground()
     })
   }
 
@@ -200,7 +212,7 @@ export class Checkpointer {
     return this.#attempt(attempt.startedMs).finally(() => {
       this.#attempts.delete(attempt)
       // What was changed while it ran starts the clock anew.
-      if (this.#timer === undefined && !this.#closed && this.#options.frames.hasDirt) {
+      if (this.#timer === undefined && !this.#closed && this.hasNews) {
         this.#arm(this.#options.triggers.intervalMs)
       }
       for (const waiter of this.#roomWaiters.splice(0)) waiter.resolve()
@@ -213,8 +225,9 @@ export class Checkpointer {
     this.#attempted += 1
     let error: Error | undefined
     let underWay: EpochUnderWay | undefined
+    let isNoteNew = false
     try {
-      underWay = await this.#cut()
+      ;({ underWay, isNoteNew } = await this.#cut())
     } catch (caught) {
       error = caught instanceof Error ? caught : new HoltError('HOLT_INTERNAL', String(caught))
     }
@@ -235,6 +248,7 @@ export class Checkpointer {
       this.#retryMs = FIRST_RETRY_MS
     } else {
       this.#failed += 1
+      this.#isNoteNew ||= isNoteNew
       this.#failingSinceMs ??= startedMs
       this.#lastError = error
       if (!this.#closed) this.#arm(this.#retryMs)
@@ -247,14 +261,18 @@ export class Checkpointer {
     if (error !== undefined) throw error
   }
 
-  async #cut(): Promise<EpochUnderWay> {
+  /** Cuts, in the calling turn if no memory has to be made present first. */
+  async #cut(): Promise<{ readonly underWay: EpochUnderWay; readonly isNoteNew: boolean }> {
     const { frames, journal } = this.#options
     this.#isPreparing = true
     try {
       const touching = frames.touchAhead()
       if (touching !== undefined) await touching
       this.#journalBytesAtCut = journal?.appendedBytes ?? 0
-      return this.#pipeline.cut()
+      const underWay = this.#pipeline.cut()
+      const isNoteNew = this.#isNoteNew
+      this.#isNoteNew = false
+      return { underWay, isNoteNew }
     } finally {
       this.#isPreparing = false
     }

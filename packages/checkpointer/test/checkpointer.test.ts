@@ -99,6 +99,34 @@ describe('Checkpointer', () => {
     expect(store.calls).toContain('flush 1')
   })
 
+  it('writes the note of a clean cache once it is out of date: asked to, by time, and again after a failure', async () => {
+    const checkpointer = make()
+    checkpointer.noteChanged()
+    expect(checkpointer.hasNews).toBe(true)
+    await checkpointer.checkpoint()
+    expect(store.calls).toContain('flush 1')
+    expect(checkpointer.hasNews).toBe(false)
+    await checkpointer.checkpoint()
+    expect(noteNumber).toBe(1)
+
+    checkpointer.noteChanged()
+    checkpointer.changed(position)
+    syncFailure = new HoltError('HOLT_IO', 'no')
+    await clock.advance(1_000)
+    expect(checkpointer.hasNews).toBe(true)
+    syncFailure = undefined
+    await clock.advance(1_000)
+    expect([checkpointer.hasNews, noteNumber]).toEqual([false, 3])
+
+    // Changed while an epoch is under way: its note was made before.
+    const running = checkpointer.checkpoint({ force: true })
+    checkpointer.noteChanged()
+    await running
+    expect(checkpointer.hasNews).toBe(true)
+    await clock.advance(1_000)
+    expect(checkpointer.hasNews).toBe(false)
+  })
+
   it('B35: writes the frame as it was at the cut, whatever is changed meanwhile', async () => {
     const checkpointer = make()
     const id = frames.allocate()

@@ -308,9 +308,9 @@ export const engineFaults = [
   {
     id: 'engine-note-epoch',
     fault: 'the epoch of views begins anew at an opening',
-    file: `${HOLT}/open.ts`,
-    find: '        epoch: index.epoch,\n',
-    replace: '        epoch: 1,\n',
+    file: `${HOLT}/engine-note.ts`,
+    find: '    epoch: index.epoch,\n',
+    replace: '    epoch: 1,\n',
     test: 'packages/holt/test/views.test.ts',
     title:
       'views of a database on disk see frames that left memory, over checkpoints, and hold nothing over an opening',
