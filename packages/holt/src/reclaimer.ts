@@ -13,9 +13,12 @@ export interface ReclaimStats {
   readonly lastError: string | undefined
 }
 
+/** Frames that go alone cost next to nothing; writes without rest leave a turn only every few milliseconds. */
+const MOST_SINGLES_A_STEP = 64
+
 /**
  * Gives back, in the background, the frames that deletePrefix and its like have unlinked, and those that no view sees any
- * more: one frame a step, a turn of the event loop between two. The set of them is part of every checkpoint's note, and a
+ * more: in a step one frame that others lie below, or some that go alone; a turn of the event loop between two. The set of them is part of every checkpoint's note, and a
  * step is one synchronous piece; so whatever instant a crash leaves, each frame is in the tree, in the set, or gone.
  */
 export class Reclaimer {
@@ -65,13 +68,16 @@ export class Reclaimer {
     await this.#loading?.catch(() => undefined)
   }
 
-  /** At once, what can be given back without reading anything. */
-  freeSingles(): void {
+  /** At once, what can be given back without reading anything, so many at most. Says how many. */
+  freeSingles(most = Number.POSITIVE_INFINITY): number {
     const { unlinked } = this.#index
-    for (let id = unlinked.next; id !== undefined && unlinked.of(id)?.isSingle === true; id = unlinked.next) {
+    let freed = 0
+    while (freed < most && unlinked.next !== undefined && unlinked.of(unlinked.next)?.isSingle === true) {
       this.#index.freeNextUnlinked()
-      this.#freed += 1
+      freed++
     }
+    this.#freed += freed
+    return freed
   }
 
   stats(): ReclaimStats {
@@ -101,8 +107,11 @@ export class Reclaimer {
     const { unlinked } = this.#index
     const id = unlinked.next
     if (id === undefined) return false
-    // Of one that goes alone nothing need be read.
-    if (unlinked.of(id)?.isSingle === false && !this.#frames.isResident(id)) {
+    if (this.freeSingles(MOST_SINGLES_A_STEP) > 0) {
+      this.#gaveBack()
+      return true
+    }
+    if (!this.#frames.isResident(id)) {
       if (!this.#frames.reserve(1) && this.#checkpointer !== undefined) {
         await this.#checkpointer.whenRoom()
         return true
@@ -119,10 +128,14 @@ export class Reclaimer {
     }
     if (!this.#index.freeNextUnlinked()) return true
     this.#freed += 1
+    this.#gaveBack()
+    return true
+  }
+
+  #gaveBack(): void {
     // No image names what a database in memory has freed: its ids may be used again at once.
     if (this.#checkpointer === undefined) this.#frames.forgetFreed()
     this.#changed()
-    return true
   }
 }
 

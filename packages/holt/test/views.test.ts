@@ -40,6 +40,20 @@ describe('a view of a tree', () => {
   })
   afterEach(() => db.close())
 
+  it('leaves frames that are given back many a turn, so that writes without rest do not outrun it', async () => {
+    const keys = 6_000
+    await fill(tree, (i) => `old ${String(i)}`, keys)
+    const view = tree.view()
+    await fill(tree, (i) => `new ${String(i)}`, keys)
+    const held = db.stats().views.heldFrames
+    expect(held).toBeGreaterThan(30)
+    view.close()
+    let turns = 0
+    for (; db.stats().reclaim.unlinkedFrames > 0; turns++) await turn()
+    expect(turns).toBeLessThan(held / 4)
+    await soundWithout(db, 0)
+  })
+
   it('shows by every read what was there when it was taken, whatever is written later', async () => {
     const before = tree.scan().toArray()
     const record = tree.getRecord(keyOf(5))
