@@ -226,17 +226,19 @@ export class Checkpointer {
     let error: Error | undefined
     let underWay: EpochUnderWay | undefined
     let isNoteNew = false
+    let stallTimer: Timer | undefined
     try {
       ;({ underWay, isNoteNew } = await this.#cut())
+      stallTimer = this.#watch(underWay.number, startedMs)
     } catch (caught) {
       error = caught instanceof Error ? caught : new HoltError('HOLT_INTERNAL', String(caught))
     }
     if (underWay !== undefined) {
       const { number: epoch, frames } = underWay
       onEvent?.({ kind: 'start', epoch, frames })
-      const stallTimer = this.#watch(epoch, startedMs)
+      // What was cut is waited for, whatever went wrong beside it.
       const report = await underWay.ended
-      stallTimer.cancel()
+      stallTimer?.cancel()
       error = report.error
       this.#framesFlushed += report.framesFlushed
     }
