@@ -18,8 +18,9 @@ const MOST_SINGLES_A_STEP = 64
 
 /**
  * Gives back, in the background, the frames that deletePrefix and its like have unlinked, and those that no view sees any
- * more: in a step one frame that others lie below, or some that go alone; a turn of the event loop between two. The set of them is part of every checkpoint's note, and a
- * step is one synchronous piece; so whatever instant a crash leaves, each frame is in the tree, in the set, or gone.
+ * more: in a step one frame that others lie below, or some that go alone; a turn of the event loop between two. The set of
+ * them is part of every checkpoint's note, and a step is one synchronous piece; so whatever instant a crash leaves, each
+ * frame is in the tree, in the set, or gone.
  */
 export class Reclaimer {
   readonly #index: ArtIndex
