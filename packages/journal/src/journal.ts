@@ -632,7 +632,9 @@ export class Journal implements JournalContract {
     // Only the last one: without any other the chain to the log would be broken for whoever opens next.
     const last = behind.at(-1)
     const isUnused = last !== undefined && replayed.unusedNumbers.includes(last.number)
-    const adopted = await files.adopt(isUnused ? last : undefined)
+    const adopted = await files.adopt(
+      isUnused && this.#isFloorHeldWithout(last.number, priorSeq) ? last : undefined,
+    )
     // Small, since the first write waits for it; the next, larger one is made behind the writes.
     const plan = this.#freshPlan(replayed, seqFloor, priorSeq)
     const segment = await files.create(plan, this.#options.firstSegmentBytes)
@@ -647,6 +649,17 @@ export class Journal implements JournalContract {
     await files.discard(dead).catch((cause: unknown) => {
       onEvent({ kind: 'recycle-failed', cause })
     })
+  }
+
+  /**
+   * Whether the seq floor of that segment is found again without it, in another header or by a record. The first segment of a life
+   * whose writes a power loss took says alone what that life may have handed out: it stays until the next one's header is stable.
+   */
+  #isFloorHeldWithout(number: number, priorSeq: number): boolean {
+    const floors = this.#found.chain.map(({ header }) =>
+      header.number === number ? priorSeq : header.seqFloor,
+    )
+    return Math.max(priorSeq, ...floors) >= this.#found.highestSeqFloor
   }
 
   /** Segments up to the end of the log, and those behind it. */

@@ -170,6 +170,35 @@ describe('the journal', () => {
     await second.db.close()
   })
 
+  test('a first write that is lost, then a start that is killed anywhere: its version is not handed out again', async () => {
+    const disk = new SimDisk({ seed: 16 })
+    const life = await begin(disk.start())
+    await life.tree.put('a', '1', durable)
+    disk.kill()
+    const second = await begin(disk.start())
+    await second.tree.put('b', '2')
+    const lost = Number(second.tree.getRecord('b')?.version)
+    // The header of the segment is stable, and says alone what the second life may have handed out.
+    const after = disk.crash({ seed: 17, ...NOTHING_KEPT })
+    const images: SimDisk[] = []
+    const third = await begin(
+      after.start({
+        onCall: ({ number }: SimCall) => {
+          images.push(after.killImage(number), after.crashImage(number))
+        },
+      }),
+    )
+    expect(contents(third)).toEqual({ a: '1' })
+    await third.tree.put('c', '3')
+    expect(images.length).toBeGreaterThan(20)
+    for (const image of images) {
+      const fourth = await begin(image.start())
+      await fourth.tree.put('d', '4')
+      expect(Number(fourth.tree.getRecord('d')?.version)).toBeGreaterThan(lost)
+      image.kill()
+    }
+  })
+
   test('versions too far above the highest durable one: the next write waits for a sync', async () => {
     const disk = new SimDisk({ seed: 15 })
     const life = await begin(disk.start())
