@@ -632,8 +632,9 @@ export class Journal implements JournalContract {
     // Only the last one: without any other the chain to the log would be broken for whoever opens next.
     const last = behind.at(-1)
     const isUnused = last !== undefined && replayed.unusedNumbers.includes(last.number)
+    const heldSeq = Math.max(priorSeq, replayed.highestRecordSeq)
     const adopted = await files.adopt(
-      isUnused && this.#isFloorHeldWithout(last.number, priorSeq) ? last : undefined,
+      isUnused && this.#isFloorHeldWithout(last.number, heldSeq) ? last : undefined,
     )
     // Small, since the first write waits for it; the next, larger one is made behind the writes.
     const plan = this.#freshPlan(replayed, seqFloor, priorSeq)
@@ -652,14 +653,13 @@ export class Journal implements JournalContract {
   }
 
   /**
-   * Whether the seq floor of that segment is found again without it, in another header or by a record. The first segment of a life
-   * whose writes a power loss took says alone what that life may have handed out: it stays until the next one's header is stable.
+   * Whether the highest seq floor is found again without that segment: in another header, or because so high a seq is. The first
+   * segment of a life whose writes a power loss took says alone what that life may have handed out: it stays until the next
+   * one's header is stable.
    */
-  #isFloorHeldWithout(number: number, priorSeq: number): boolean {
-    const floors = this.#found.chain.map(({ header }) =>
-      header.number === number ? priorSeq : header.seqFloor,
-    )
-    return Math.max(priorSeq, ...floors) >= this.#found.highestSeqFloor
+  #isFloorHeldWithout(number: number, heldSeq: number): boolean {
+    const floors = this.#found.chain.map(({ header }) => (header.number === number ? 0 : header.seqFloor))
+    return Math.max(heldSeq, ...floors) >= this.#found.highestSeqFloor
   }
 
   /** Segments up to the end of the log, and those behind it. */

@@ -33,6 +33,8 @@ export interface ReplayedLog {
   readonly range: { readonly start: LogPlace; readonly end: LogPlace } | undefined
   /** Everything before it was stable when the log was last written. */
   readonly stableMark: Lsn
+  /** Of the records that were read, those behind the end among them; 0 without any. */
+  readonly highestRecordSeq: number
   /** Numbers of segments behind the end that hold no record at all. */
   readonly unusedNumbers: readonly number[]
 }
@@ -66,7 +68,7 @@ export async function replayLog(
       tail: 'clean',
       recordsBehindEnd: 0,
     }
-    return { report, range: undefined, stableMark: end, unusedNumbers: [] }
+    return { report, range: undefined, stableMark: end, highestRecordSeq: 0, unusedNumbers: [] }
   }
   const replay = new Replay(io, log, from ?? lsn(0, 0), visit)
   try {
@@ -88,6 +90,7 @@ class Replay {
   readonly #record: RecordHeader = emptyRecordHeader()
   #stableMark: Lsn
   #highestSeq: number
+  #highestRecordSeq = 0
   #records = 0
   #bytes = 0
   #recordsBehindEnd = 0
@@ -148,6 +151,7 @@ class Replay {
       },
       range: { start, end },
       stableMark: this.#stableMark,
+      highestRecordSeq: this.#highestRecordSeq,
       unusedNumbers,
     }
   }
@@ -237,6 +241,7 @@ class Replay {
   #noteRecord(): void {
     const { seq, markSegment, markOffset } = this.#record
     if (seq > this.#highestSeq) this.#highestSeq = seq
+    this.#highestRecordSeq = Math.max(this.#highestRecordSeq, seq)
     this.#noteMark(markSegment, markOffset)
   }
 
