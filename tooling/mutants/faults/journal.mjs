@@ -7,6 +7,26 @@ const SIMULATED = 'packages/test-harness/test/journal'
 /** Steps of the write-ahead log, and of the log-structured store upon it. @type {readonly Fault[]} */
 export const journalFaults = [
   {
+    id: 'journal-adopt-floor',
+    fault:
+      'an unused segment that alone holds the floor of seqs is headed anew before the next one is stable',
+    file: `${SRC}/journal.ts`,
+    find: 'isUnused && this.#isFloorHeldWithout(last.number, heldSeq) ? last',
+    replace: 'isUnused ? last',
+    test: 'packages/test-harness/test/holt/named-scenarios.test.ts',
+    title:
+      'a first write that is lost, then a start that is killed anywhere: its version is not handed out again',
+  },
+  {
+    id: 'journal-adopt-records',
+    fault: 'seqs of records do not count for whether a floor is held elsewhere',
+    file: `${SRC}/journal.ts`,
+    find: 'Math.max(priorSeq, replayed.highestRecordSeq)',
+    replace: 'priorSeq',
+    test: `${OWN}/failure.test.ts`,
+    title: 'a full disk does not stop a reopened store that left an unused or spare segment',
+  },
+  {
     id: 'journal-segment-header-sync',
     fault: 'the header of a segment is not synced before the segment takes its number for a name',
     file: `${SRC}/segments.ts`,
